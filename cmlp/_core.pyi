@@ -1,0 +1,166 @@
+"""The compiled core: packed layers, optimizer state, training plans and kernels."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+
+def info() -> dict[str, Any]:
+    """Version, instruction set and sets available, threads, compiler, OpenMP."""
+
+def default_threads() -> int:
+    """Threads used when ``n_threads`` is None: affinity, cgroup and OMP_NUM_THREADS respected."""
+
+def available_isas() -> list[str]: ...
+def get_isa() -> str: ...
+def set_isa(name: str) -> None:
+    """Instruction set of layers and kernels made from now on (tests; users set CMLP_ISA)."""
+
+def activations() -> dict[str, dict[str, Any]]:
+    """Name -> {"param": default or None, "trainable": bool, "elementwise": bool}."""
+
+def losses() -> dict[str, dict[str, Any]]:
+    """Name -> {"param": default or None, "labels": True where integer labels are accepted}."""
+
+def pair_mode(activation: str, loss: str) -> str:
+    """"fused", "chain" or "refused": how an output activation goes with a loss."""
+
+def permutation(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of samples in an epoch: Fisher-Yates driven by Philox4x32-10 keyed by the seed."""
+
+class Layer:
+    """One layer with its packed parameters.
+
+    kind: "dense", "activation", "prelu", "rrelu" or "dropout".  n_in == n_out but for dense.
+    activation: for dense (fused) and "activation".  param: the activation's slope or alpha, the
+    dropout rate, PReLU's initial slope; rrelu takes (lower, upper).
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        n_in: int,
+        n_out: int,
+        dtype: str = "float32",
+        activation: str = "identity",
+        param: float | tuple[float, float] | None = None,
+        bias: bool = True,
+    ) -> None: ...
+    kind: str
+    n_in: int
+    n_out: int
+    dtype: str
+    activation: str
+    param: tuple[float, float]
+    n_parameters: int
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Parameter name -> shape, in flat order: "weight", "bias" or "slope"; empty if none."""
+    def get(self, name: str) -> Array:
+        """A read-only copy of a parameter (user's layout)."""
+    def set(self, name: str, value: ArrayLike) -> None:
+        """Pack a parameter; the value must already have the exact shape and be finite or not (no check)."""
+    def get_grad(self, name: str) -> Array:
+        """A read-only copy of the gradient of the last backward pass (zeros before)."""
+    def set_grad(self, name: str, value: ArrayLike) -> None: ...
+    def copy(self) -> Layer: ...
+
+class State:
+    """An optimizer's settings and its state for a list of layers.
+
+    kind: "sgd", "adam", "adamw", "rmsprop", "adagrad".  options, all floats with defaults:
+    momentum, nesterov (0/1), weight_decay, l1, beta1, beta2, eps, rho, clip_value, clip_norm (0: none),
+    decay_over_batch (1: weight_decay and l1 are divided by the rows of the minibatch, or its weight).
+    """
+
+    def __init__(self, layers: Sequence[Layer], kind: str, **options: float) -> None: ...
+    step_count: int
+    def set_options(self, **options: float) -> None: ...
+    def get_slots(self) -> dict[str, Array]:
+        """Name -> flat vector in the order of the parameters ("velocity", "m", "v", ...)."""
+    def set_slots(self, slots: dict[str, Array]) -> None: ...
+    def step(self, lr: float, n_threads: int = 1) -> None:
+        """One update of every layer from the gradients that backward left in it."""
+    def release_gradients(self) -> None: ...
+
+class Plan:
+    """A chain of layers, with a loss and an optimizer or without, as steps over one arena.
+
+    loss: (name, param or None, label_smoothing) or None.  Raises ValueError for a refused pair, a step activation
+    under a loss, or widths that do not chain.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        batch_size: int,
+        loss: tuple[str, float | None] | None = None,
+        state: State | None = None,
+        n_threads: int | None = None,
+        seed: int = 0,
+    ) -> None: ...
+    batch_size: int
+    n_threads: int
+    # where training stands; all may be set, for an exact resume
+    epoch: int
+    step_in_epoch: int
+    loss_sum: float
+    weight_sum: float
+    def fit(
+        self,
+        x: Array,
+        y: Array,
+        sample_weight: Array | None,
+        epochs: int,
+        shuffle: bool,
+        lr: float | NDArray[np.float64],
+        momentum: float | NDArray[np.float64] | None = None,
+        max_steps: int | None = None,
+    ) -> tuple[NDArray[np.float64], str]:
+        """Run epochs (from where the plan stands) without the GIL.
+
+        x: (n, n_in) C-contiguous of the layers' dtype.  y: int64 labels (n,) or rows (n, n_out) of that dtype.
+        lr, momentum: one number, or one for each step to come.
+        Returns the mean loss of each epoch finished and "done", "paused" (max_steps reached) or "diverged"
+        (parameters of the last good epoch, or of the start, are put back).  Signals are handled every 50 ms: KeyboardInterrupt leaves
+        the plan between two steps.  A second fit on the same layers at once raises RuntimeError.
+        """
+    def step(
+        self,
+        x: Array,
+        y: Array,
+        sample_weight: Array | None,
+        lr: float,
+        momentum: float | None = None,
+    ) -> float:
+        """One minibatch of 1..batch_size rows: forward, loss, backward, update; the mean loss before it."""
+    def predict(self, x: Array, out: Array | None = None, logits: bool = False) -> Array:
+        """Outputs of any number of rows; safe from many threads at once.  logits: without the output activation
+        of a fused pair (what the loss wants)."""
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """Outputs of 1..batch_size rows; keeps what backward needs."""
+    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+        """dx of the last forward, given dL/dy; gradients are left in the layers."""
+    def deltas(self) -> list[float]:
+        """Norm of dL/du of each layer in the last backward pass, in order."""
+
+def loss_value(name: str, param: float | None, y: Array, t: Array, w: Array | None) -> float:
+    """Mean loss of logits (or outputs) y against int64 labels or rows t."""
+
+def loss_delta(
+    name: str, param: float | None, y: Array, t: Array, w: Array | None, out: Array | None = None
+) -> tuple[Array, float]:
+    """d(mean loss)/dy, of y's shape, and the mean loss."""
+
+def dense_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, activation: str = "identity", param: float | None = None, out: Array | None = None, n_threads: int | None = None) -> Array: ...
+def dense_backward_dx(dy: ArrayLike, w: ArrayLike, y: ArrayLike | None = None, activation: str = "identity", param: float | None = None, out: Array | None = None, n_threads: int | None = None) -> Array: ...
+def dense_backward_dw(dy: ArrayLike, x: ArrayLike, out: Array | None = None, out_db: Array | None = None, n_threads: int | None = None) -> tuple[Array, Array]: ...
+def dense_backward_update(dy: ArrayLike, x: ArrayLike, w: Array, b: Array, kind: str, slots: Sequence[Array], lr: float, step: int = 1, n_threads: int | None = None, **options: float) -> None: ...
+def activation_forward(x: ArrayLike, activation: str, param: float | None = None, out: Array | None = None, n_threads: int | None = None) -> Array: ...
+def activation_backward(dy: ArrayLike, y: ArrayLike, activation: str, param: float | None = None, out: Array | None = None, n_threads: int | None = None) -> Array: ...
+def softmax(x: ArrayLike, out: Array | None = None, n_threads: int | None = None) -> Array: ...
+def log_softmax(x: ArrayLike, out: Array | None = None, n_threads: int | None = None) -> Array: ...
+def update(kind: str, w: Array, dw: ArrayLike, slots: Sequence[Array], lr: float, step: int = 1, n_threads: int | None = None, **options: float) -> None: ...
