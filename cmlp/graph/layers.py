@@ -1,0 +1,214 @@
+"""Nets of layers as nodes of a graph, and graphs as layers of a net."""
+
+import weakref
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .differentiation import gradients
+from .evaluation import evaluate, read_leaves
+from .nodes import Array, Constant, Node, Operation, Placeholder, Variable, topological
+from .training import name_variables
+
+
+class Net(Protocol):
+    """What `net` needs: a layer, a Sequential, or an object of the user's."""
+
+    def forward(self, x: Array) -> Array: ...
+
+    def backward(self, dy: Array) -> Array: ...
+
+
+# The node that last ran forward through a net, by the net's id. Nets keep what backward needs
+# from one forward pass only, and several nodes may share a net.
+_last_user: "weakref.WeakValueDictionary[int, NetNode]" = weakref.WeakValueDictionary()
+
+
+class NetNode(Operation):
+    """A net applied to a node. Made by `net`."""
+
+    def __init__(self, net: Net, x: Node) -> None:
+        super().__init__("net", (x,), self._run, self._differentiate)
+        self.net = net
+
+    def _run(self, x: Array) -> Array:
+        # What the graph computes in and what the net does need not agree.
+        own = np.array(x, dtype=getattr(self.net, "dtype", x.dtype))
+        y = np.array(self.net.forward(own), dtype=x.dtype)
+        _last_user[id(self.net)] = self
+        return y
+
+    def _differentiate(self, dy: Node, y: Node, x: Node) -> tuple[Node]:
+        def forward(dy: Array, y: Array, x: Array) -> Array:
+            if _last_user.get(id(self.net)) is not self:
+                self._run(x)
+            own = np.array(dy, dtype=getattr(self.net, "dtype", dy.dtype))
+            dx = np.array(self.net.backward(own), dtype=x.dtype)
+            if dx.shape != x.shape:
+                raise ValueError(f"backward gave shape {dx.shape} for an input of {x.shape}")
+            return dx
+
+        def refuse(*_: Node) -> tuple[Node | None, ...]:
+            raise ValueError(f"node {self.label!r} is a net of layers: it has no second derivative")
+
+        # y is an input so that forward runs first, also where nobody asks for y itself.
+        return (Operation("net_backward", (dy, y, x), forward, refuse),)
+
+
+def net(net: Net, x: Node) -> NetNode:
+    """Any net of layers as a node.
+
+    Parameters
+    ----------
+    net : object with ``forward(x) -> y`` and ``backward(dy) -> dx``
+        A `Sequential`, a layer, or the user's own. It computes in its ``dtype`` if it has one.
+    x : Node
+        Its input.
+
+    Returns
+    -------
+    Node
+        First derivatives with respect to whatever x depends on go through the net's backward,
+        which leaves the gradients of the net's own parameters in the net, as it always does:
+        those of the last call, where several nodes share the net. Second derivatives are a
+        ValueError.
+
+    Raises
+    ------
+    TypeError
+        The net lacks one of the methods, or x is not a node.
+    """
+    for method in ("forward", "backward"):
+        if not callable(getattr(net, method, None)):
+            raise TypeError(f"net must have forward and backward, {net!r} lacks {method}")
+    if not isinstance(x, Node):
+        raise TypeError(f"x must be a node, got {x!r}")
+    return NetNode(net, x)
+
+
+class GraphLayer:
+    """A graph as a layer, to stand in a `Sequential` among others.
+
+    Parameters
+    ----------
+    output : Node
+        The layer's output, one row for each row of x. The variables that it depends on are the
+        layer's parameters.
+    x : Placeholder
+        The layer's input, of shape (batch, n_in), the only placeholder of the graph.
+
+    Raises
+    ------
+    ValueError
+        The output does not depend on x, the graph has another placeholder or a cycle, or two
+        variables have the same name.
+    TypeError
+        An argument is of another kind.
+
+    Notes
+    -----
+    The output comes in the dtype of x, whatever that of the variables.
+    """
+
+    def __init__(self, output: Node, x: Placeholder) -> None:
+        if not isinstance(output, Node):
+            raise TypeError(f"output must be a node, got {output!r}")
+        if not isinstance(x, Placeholder):
+            raise TypeError(f"x must be a placeholder, got {x!r}")
+        order = topological([output])
+        if x not in order:
+            raise ValueError(f"output {output.label!r} does not depend on x, {x.label!r}")
+        others = [n for n in order if isinstance(n, Placeholder) and n is not x]
+        if others:
+            raise ValueError(f"a layer has one input, {x.label!r}; also got {others[0].label!r}")
+        self.output = output
+        self.x = x
+        self._dy = Placeholder("dy")
+        self._named = name_variables(n for n in order if isinstance(n, Variable))
+        self._slopes = gradients(output, [x, *self._named.values()], dy=self._dy)
+        self._backward_order = topological(self._slopes)
+        # One forward reads the constants of both passes, so that backward adds to its values.
+        self._order = order + [n for n in self._backward_order if isinstance(n, Constant)]
+        self._values: dict[Node, Array] = {}
+        self._gradients = {name: np.zeros_like(v.value) for name, v in self._named.items()}
+
+    def forward(self, x: Array, training: bool = False) -> Array:
+        """The output for a batch; training makes no difference to a graph.
+
+        Parameters
+        ----------
+        x : ndarray, shape (batch, n_in)
+        training : bool
+
+        Returns
+        -------
+        ndarray, shape (batch, ...)
+
+        Raises
+        ------
+        ValueError
+            A shape does not fit, or the output does not have one row for each of x.
+        """
+        self._values = self._evaluate(np.array(x))
+        return np.array(self._values[self.output], dtype=_dtype(x))
+
+    def _evaluate(self, x: Array) -> dict[Node, Array]:
+        values = read_leaves(self._order, {self.x: x})
+        evaluate(self._order, values)
+        y = values[self.output]
+        if y.ndim == 0 or y.shape[:1] != x.shape[:1]:
+            raise ValueError(
+                f"output {self.output.label!r} has shape {y.shape} for x of shape {x.shape}: "
+                "expected one row for each row of x"
+            )
+        return values
+
+    def backward(self, dy: Array) -> Array:
+        """The gradient of x given that of the last forward's output; fills `gradients`.
+
+        Parameters
+        ----------
+        dy : ndarray, the shape of the output
+
+        Returns
+        -------
+        ndarray, the shape of x
+
+        Raises
+        ------
+        ValueError
+            dy has another shape.
+        RuntimeError
+            There was no forward before.
+        """
+        if not self._values:
+            raise RuntimeError("backward needs a forward before it")
+        y = self._values[self.output]
+        if np.shape(dy) != y.shape:
+            raise ValueError(f"dy must have the output's shape {y.shape}, got {np.shape(dy)}")
+        values = {**self._values, self._dy: np.asarray(dy, dtype=y.dtype)}
+        evaluate(self._backward_order, values)
+        dx, *slopes = (values[slope] for slope in self._slopes)
+        for slope, dw in zip(slopes, self._gradients.values(), strict=True):
+            dw[...] = slope
+        return np.array(dx, dtype=_dtype(dy))
+
+    def parameters(self) -> dict[str, Array]:
+        """The arrays of the variables by name; an optimizer changes them in place."""
+        return {name: variable.value for name, variable in self._named.items()}
+
+    def gradients(self) -> dict[str, Array]:
+        """The gradients that the last backward left, by the same names; zeros before any."""
+        return dict(self._gradients)
+
+    def n_out(self, n_in: int) -> int:
+        """Width of the output for inputs of width n_in, found by running one row of ones."""
+        with np.errstate(all="ignore"):
+            values = self._evaluate(np.ones((1, n_in)))
+        return int(values[self.output].shape[-1])
+
+
+def _dtype(x: ArrayLike) -> np.dtype[Any]:
+    """float32 for a float32 array, else float64."""
+    return np.dtype(np.float32 if np.asarray(x).dtype == np.float32 else np.float64)
