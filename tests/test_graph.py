@@ -2,6 +2,7 @@
 
 import runpy
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -561,9 +562,9 @@ def test_momentum_steps_by_hand():
 
 def test_minimize_takes_any_optimizer_and_a_choice_of_variables():
     class Sign:
-        def step(self, parameters, gradients):
-            for name, w in parameters.items():
-                w -= np.sign(gradients[name])
+        def step(self, net):
+            for name, w in net.parameters().items():
+                w -= np.sign(net.gradients()[name])
 
     a, b = graph.Variable(3.0, name="a"), graph.Variable(3.0, name="b")
     losses = graph.minimize(a * a + b, [{}, {}], Sign(), variables=[a])
@@ -580,6 +581,8 @@ def test_minimize_errors():
         graph.minimize(x * x, [{x: 1}])
     with pytest.raises(ValueError, match="two variables have the name 'w'"):
         graph.minimize(graph.sum(w) * graph.Variable(1.0, name="w"), [{}])
+    with pytest.raises(TypeError, match="loss must be a node"):
+        graph.minimize(3, [{}])
     with pytest.raises(TypeError, match="variables must hold variables"):
         graph.minimize(graph.sum(w) * x, [{x: 1}], variables=[x])
     with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="step 1"):
@@ -699,6 +702,51 @@ def test_graph_layer_keeps_the_dtype_of_x():
         x = np.ones((4, 3), np.float32)
         assert layer.forward(x).dtype == np.float32
         assert layer.backward(np.ones((4, 2), np.float32)).dtype == np.float32
+
+
+def test_width_of_a_graph_layer():
+    x = graph.Placeholder("x", shape=(None, 3))
+    layer = graph.GraphLayer(graph.reshape(graph.max(x * x, axis=1), (-1, 1)), x)
+    assert (layer.n_in, layer.n_out(3)) == (3, 1)
+    assert make_layer().n_in is None
+
+
+def test_copies_share_nothing():
+    x = graph.Placeholder("x")
+    w = graph.Variable(2.0, name="w")
+    layer = graph.GraphLayer(graph.net(Dense(np.eye(2), float), w * x), x)
+    copy = deepcopy(layer)
+    w.value = 5
+    layer.output.net.w *= 3
+    rows = np.ones((1, 2))
+    np.testing.assert_array_equal(copy.forward(rows), [[2, 2]])
+    np.testing.assert_array_equal(copy.backward(rows), [[2, 2]])
+    np.testing.assert_array_equal(layer.forward(rows), [[15, 15]])
+
+
+def test_in_a_sequential_with_cmlps_optimizers():
+    pytest.importorskip("cmlp._core")
+    from cmlp.layers import Dense, Tanh
+    from cmlp.network import Sequential
+    from cmlp.optimizers import Adam
+
+    rng = np.random.default_rng(13)
+    x, y = graph.Placeholder("x"), three()[1]
+    w = graph.Variable(rng.normal(size=(4, 2)), name="weight")
+    layer = graph.GraphLayer(graph.sin(x @ w), x)
+    net = Sequential(Dense(3, 4), Tanh(), layer, dtype="float64", seed=0)
+    assert net.n_parameters == 3 * 4 + 4 + 4 * 2
+    loss = graph.mean((graph.net(net, y) - 0.3) ** 2)
+    feed = {y: rng.normal(size=(5, 3))}
+    assert graph.check_gradients(loss, feed) < 1e-7
+    optimizer, slope, losses = Adam(lr=0.02), graph.gradients(loss, y), []
+    for _ in range(150):
+        losses.append(graph.run([loss, slope], feed)[0])
+        optimizer.step(net)
+    assert losses[-1] < 0.1 * losses[0]
+    v = graph.Variable([[3.0, -2.0]])
+    losses = graph.minimize(graph.sum(v * v), [{}] * 200, Adam(lr=0.1))
+    assert losses[-1] < 1e-2 * losses[0]
 
 
 def test_a_graph_layer_is_a_net():

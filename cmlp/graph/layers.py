@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from .differentiation import gradients
 from .evaluation import evaluate, read_leaves
 from .nodes import Array, Constant, Node, Operation, Placeholder, Variable, topological
-from .training import name_variables
+from .training import Parameters
 
 
 class Net(Protocol):
@@ -29,31 +29,41 @@ class NetNode(Operation):
     """A net applied to a node. Made by `net`."""
 
     def __init__(self, net: Net, x: Node) -> None:
-        super().__init__("net", (x,), self._run, self._differentiate)
+        super().__init__("net", (x,), self.run_forward, _net_backward)
         self.net = net
 
-    def _run(self, x: Array) -> Array:
-        # What the graph computes in and what the net does need not agree.
+    def run_forward(self, x: Array) -> Array:
+        """The net's output, in the dtype of x whatever that of the net."""
         own = np.array(x, dtype=getattr(self.net, "dtype", x.dtype))
         y = np.array(self.net.forward(own), dtype=x.dtype)
         _last_user[id(self.net)] = self
         return y
 
-    def _differentiate(self, dy: Node, y: Node, x: Node) -> tuple[Node]:
-        def forward(dy: Array, y: Array, x: Array) -> Array:
-            if _last_user.get(id(self.net)) is not self:
-                self._run(x)
-            own = np.array(dy, dtype=getattr(self.net, "dtype", dy.dtype))
-            dx = np.array(self.net.backward(own), dtype=x.dtype)
-            if dx.shape != x.shape:
-                raise ValueError(f"backward gave shape {dx.shape} for an input of {x.shape}")
-            return dx
 
-        def refuse(*_: Node) -> tuple[Node | None, ...]:
-            raise ValueError(f"node {self.label!r} is a net of layers: it has no second derivative")
+class _NetBackward(Operation):
+    """The gradient of a net's input. It takes y so that forward has run before it."""
 
-        # y is an input so that forward runs first, also where nobody asks for y itself.
-        return (Operation("net_backward", (dy, y, x), forward, refuse),)
+    def __init__(self, dy: Node, y: NetNode, x: Node) -> None:
+        super().__init__("net_backward", (dy, y, x), self._run, _no_second_derivative)
+        self.node = y
+
+    def _run(self, dy: Array, y: Array, x: Array) -> Array:
+        net = self.node.net
+        if _last_user.get(id(net)) is not self.node:
+            self.node.run_forward(x)
+        own = np.array(dy, dtype=getattr(net, "dtype", dy.dtype))
+        dx = np.array(net.backward(own), dtype=x.dtype)
+        if dx.shape != x.shape:
+            raise ValueError(f"backward gave shape {dx.shape} for an input of {x.shape}")
+        return dx
+
+
+def _net_backward(dy: Node, y: NetNode, x: Node) -> tuple[Node]:
+    return (_NetBackward(dy, y, x),)
+
+
+def _no_second_derivative(dz: Node, z: Node, dy: Node, y: Node, x: Node) -> tuple[Node, ...]:
+    raise ValueError(f"node {y.label!r} is a net of layers: it has no second derivative")
 
 
 def net(net: Net, x: Node) -> NetNode:
@@ -62,7 +72,8 @@ def net(net: Net, x: Node) -> NetNode:
     Parameters
     ----------
     net : object with ``forward(x) -> y`` and ``backward(dy) -> dx``
-        A `Sequential`, a layer, or the user's own. It computes in its ``dtype`` if it has one.
+        A `Sequential`, a layer, or the user's own. It computes in its ``dtype`` if it has one. Its
+        forward runs as in prediction: `Dropout` drops nothing.
     x : Node
         Its input.
 
@@ -87,7 +98,7 @@ def net(net: Net, x: Node) -> NetNode:
     return NetNode(net, x)
 
 
-class GraphLayer:
+class GraphLayer(Parameters):
     """A graph as a layer, to stand in a `Sequential` among others.
 
     Parameters
@@ -108,7 +119,8 @@ class GraphLayer:
 
     Notes
     -----
-    The output comes in the dtype of x, whatever that of the variables.
+    The output comes in the dtype of x, whatever that of the variables. A graph holds functions
+    and cannot be pickled; `copy.deepcopy` copies it, as deep as Python's stack allows.
     """
 
     def __init__(self, output: Node, x: Placeholder) -> None:
@@ -124,14 +136,18 @@ class GraphLayer:
             raise ValueError(f"a layer has one input, {x.label!r}; also got {others[0].label!r}")
         self.output = output
         self.x = x
+        super().__init__(n for n in order if isinstance(n, Variable))
         self._dy = Placeholder("dy")
-        self._named = name_variables(n for n in order if isinstance(n, Variable))
-        self._slopes = gradients(output, [x, *self._named.values()], dy=self._dy)
+        self._slopes = gradients(output, [x, *self.variables], dy=self._dy)
         self._backward_order = topological(self._slopes)
         # One forward reads the constants of both passes, so that backward adds to its values.
         self._order = order + [n for n in self._backward_order if isinstance(n, Constant)]
         self._values: dict[Node, Array] = {}
-        self._gradients = {name: np.zeros_like(v.value) for name, v in self._named.items()}
+
+    @property
+    def n_in(self) -> int | None:
+        """Width of the input where the placeholder's shape says it, else None."""
+        return self.x.shape[-1] if self.x.shape else None
 
     def forward(self, x: Array, training: bool = False) -> Array:
         """The output for a batch; training makes no difference to a graph.
@@ -150,8 +166,9 @@ class GraphLayer:
         ValueError
             A shape does not fit, or the output does not have one row for each of x.
         """
-        self._values = self._evaluate(np.array(x))
-        return np.array(self._values[self.output], dtype=_dtype(x))
+        values = self._evaluate(np.array(x))
+        self._values = values
+        return np.array(values[self.output], dtype=_dtype(x))
 
     def _evaluate(self, x: Array) -> dict[Node, Array]:
         values = read_leaves(self._order, {self.x: x})
@@ -190,17 +207,8 @@ class GraphLayer:
         values = {**self._values, self._dy: np.asarray(dy, dtype=y.dtype)}
         evaluate(self._backward_order, values)
         dx, *slopes = (values[slope] for slope in self._slopes)
-        for slope, dw in zip(slopes, self._gradients.values(), strict=True):
-            dw[...] = slope
+        self.take(slopes)
         return np.array(dx, dtype=_dtype(dy))
-
-    def parameters(self) -> dict[str, Array]:
-        """The arrays of the variables by name; an optimizer changes them in place."""
-        return {name: variable.value for name, variable in self._named.items()}
-
-    def gradients(self) -> dict[str, Array]:
-        """The gradients that the last backward left, by the same names; zeros before any."""
-        return dict(self._gradients)
 
     def n_out(self, n_in: int) -> int:
         """Width of the output for inputs of width n_in, found by running one row of ones."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,67 @@ from .evaluation import Feed, as_nodes, evaluate, read_leaves
 from .nodes import Array, Node, Variable, topological
 
 
-class Optimizer(Protocol):
-    """What `minimize` needs of an optimizer."""
+class HasParameters(Protocol):
+    """What an optimizer changes: a layer, or the variables of a graph."""
 
-    def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]) -> Any:
-        """Change the arrays of the parameters in place; both have the same keys and shapes."""
+    def parameters(self) -> Mapping[str, Array]:
+        """Arrays by name, changed in place."""
+
+    def gradients(self) -> Mapping[str, Array]:
+        """Their gradients, of the same names and shapes."""
+
+
+class Optimizer(Protocol):
+    """What `minimize` needs of an optimizer: cmlp's own have it too."""
+
+    def step(self, net: Any) -> None:
+        """Change the parameters of the net by its gradients."""
+
+
+class Parameters:
+    """Variables as an optimizer sees them, with a gradient beside each.
+
+    Parameters
+    ----------
+    variables : iterable of Variable
+        Those without a name are called after their place, ``variable0``...
+
+    Raises
+    ------
+    ValueError
+        Two have the same name.
+    TypeError
+        Another kind of node is among them.
+    """
+
+    def __init__(self, variables: Iterable[Node]) -> None:
+        self._variables: dict[str, Variable] = {}
+        for i, variable in enumerate(variables):
+            if not isinstance(variable, Variable):
+                raise TypeError(f"variables must hold variables, got {variable!r}")
+            name = variable.name or f"variable{i}"
+            if name in self._variables:
+                raise ValueError(f"two variables have the name {name!r}")
+            self._variables[name] = variable
+        self._gradients = {name: np.zeros_like(v.value) for name, v in self._variables.items()}
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The variables, in the order of their names in `parameters`."""
+        return list(self._variables.values())
+
+    def parameters(self) -> dict[str, Array]:
+        """The arrays of the variables by name; an optimizer changes them in place."""
+        return {name: variable.value for name, variable in self._variables.items()}
+
+    def gradients(self) -> dict[str, Array]:
+        """The gradients of the last backward pass, by the same names; zeros before any."""
+        return dict(self._gradients)
+
+    def take(self, slopes: Iterable[Array]) -> None:
+        """Keep these as the gradients, given in the order of the variables."""
+        for dw, slope in zip(self._gradients.values(), slopes, strict=True):
+            dw[...] = slope
 
 
 class SGD:
@@ -42,14 +99,16 @@ class SGD:
             raise ValueError(f"momentum must be from 0 to below 1, got {momentum!r}")
         self.lr = lr
         self.momentum = momentum
-        self._velocity: dict[str, Array] = {}
+        self._velocities: WeakKeyDictionary[HasParameters, dict[str, Array]] = WeakKeyDictionary()
 
-    def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
-        """One step, in place; the velocity is kept under the parameter's name."""
-        for name, w in parameters.items():
-            v = self._velocity.setdefault(name, np.zeros_like(w))
+    def step(self, net: HasParameters) -> None:
+        """Change the parameters, in place, by the gradients; the velocity is kept for each net."""
+        velocity = self._velocities.setdefault(net, {})
+        slopes = net.gradients()
+        for name, w in net.parameters().items():
+            v = velocity.setdefault(name, np.zeros_like(w))
             v *= self.momentum
-            v -= self.lr * gradients[name]
+            v -= self.lr * slopes[name]
             w += v
 
 
@@ -68,8 +127,9 @@ def minimize(
     feeds : iterable of mappings
         The feed of each step: ``[feed] * 100`` for a hundred steps on one batch,
         ``[{}] * 100`` without placeholders, or a generator of minibatches.
-    optimizer : object with ``step(parameters, gradients)``, optional
-        It changes the arrays of the dict `parameters` in place; `SGD()` by default.
+    optimizer : object with ``step(net)``, optional
+        One of cmlp's, or any that changes the arrays of ``net.parameters()`` in place by those of
+        ``net.gradients()``; `SGD()` by default. Momentum starts at zero with each call.
     variables : sequence of Variable, optional
         What to change; by default every variable that the loss depends on.
 
@@ -87,16 +147,16 @@ def minimize(
     DivergenceError
         The loss or a gradient is not finite. The variables keep the last step before.
     """
-    order = topological([loss])
+    if not isinstance(loss, Node):
+        raise TypeError(f"loss must be a node, got {loss!r}")
     if variables is None:
-        variables = [n for n in order if isinstance(n, Variable)]
-    named = name_variables(as_nodes(variables, "variables"))
-    if not named:
+        variables = [n for n in topological([loss]) if isinstance(n, Variable)]
+    net = Parameters(as_nodes(variables, "variables"))
+    if not net.variables:
         raise ValueError(f"loss {loss.label!r} has no variables to change")
-    slopes = gradients(loss, list(named.values()))
+    slopes = gradients(loss, net.variables)
     order = topological([loss, *slopes])
     optimizer = SGD() if optimizer is None else optimizer
-    parameters = {name: variable.value for name, variable in named.items()}
     losses = []
     for feed in feeds:
         values = read_leaves(order, feed)
@@ -104,24 +164,11 @@ def minimize(
         if values[loss].size != 1:
             raise ValueError(f"loss {loss.label!r} must be a scalar, got {values[loss].shape}")
         losses.append(values[loss].item())
-        found = {name: values[slope] for name, slope in zip(named, slopes, strict=True)}
-        if not all(np.isfinite(a).all() for a in (values[loss], *found.values())):
+        if not all(np.isfinite(values[n]).all() for n in (loss, *slopes)):
             raise DivergenceError(
                 f"loss {losses[-1]:g} or one of its gradients is not finite at step "
                 f"{len(losses)}; the variables keep the step before"
             )
-        optimizer.step(parameters, found)
+        net.take(values[slope] for slope in slopes)
+        optimizer.step(net)
     return np.array(losses)
-
-
-def name_variables(variables: Iterable[Node]) -> dict[str, Variable]:
-    """Variables by name; those without one are called after their place, ``variable0``..."""
-    named: dict[str, Variable] = {}
-    for i, variable in enumerate(variables):
-        if not isinstance(variable, Variable):
-            raise TypeError(f"variables must hold variables, got {variable!r}")
-        name = variable.name or f"variable{i}"
-        if name in named:
-            raise ValueError(f"two variables have the name {name!r}")
-        named[name] = variable
-    return named
