@@ -1,0 +1,88 @@
+/* Every elementwise activation in one place: name, parameter, formula and derivative.
+ *
+ * F(id, name, default, source, forward, derivative)
+ *   default     of the parameter p; NO_PARAM where there is none
+ *   forward     f(x)
+ *   source      FROM_OUTPUT: the derivative is written in s = f(x), and x need not be kept;
+ *               FROM_INPUT: in s = x
+ *   derivative  f'(x) in terms of s
+ * At a kink the derivative is that of the negative side: 0 for ReLU, p for leaky ReLU, s + p for ELU.
+ *
+ * The formulas serve vectors and, in the reference kernels, plain numbers: T is the type, t_* are its
+ * functions, R() makes a constant, t_lt(a, b, x, y) is a < b ? x : y and false where a or b is NaN.
+ */
+#ifndef CMLP_ACTIVATIONS_H
+#define CMLP_ACTIVATIONS_H
+
+#define NO_PARAM (-1.0)
+enum { FROM_OUTPUT, FROM_INPUT };
+
+#define CMLP_ACTIVATIONS(F)                                                                             \
+    F(IDENTITY, "identity", NO_PARAM, FROM_OUTPUT, x, one)                                              \
+    F(SIGMOID, "sigmoid", NO_PARAM, FROM_OUTPUT, one / (one + t_exp(-x)), s * (one - s))                \
+    F(TANH, "tanh", NO_PARAM, FROM_OUTPUT, t_tanh(x), one - s * s)                                      \
+    F(RELU, "relu", NO_PARAM, FROM_OUTPUT, t_lt(x, zero, zero, x), t_lt(zero, s, one, zero))            \
+    F(LEAKY_RELU, "leaky_relu", 0.01, FROM_OUTPUT, t_lt(x, zero, x * p, x), t_lt(zero, s, one, p))      \
+    F(ELU, "elu", 1.0, FROM_OUTPUT, t_lt(x, zero, p * t_expm1(t_lt(x, zero, x, zero)), x),              \
+      t_lt(zero, s, one, s + p))                                                                        \
+    F(GELU, "gelu", NO_PARAM, FROM_INPUT, gelu(x), gelu_slope(s))                                       \
+    F(SILU, "silu", NO_PARAM, FROM_INPUT, silu(x), silu_slope(s))                                        \
+    F(SOFTPLUS, "softplus", NO_PARAM, FROM_OUTPUT, t_softplus(x), -t_expm1(-s))                         \
+    F(SOFTSIGN, "softsign", NO_PARAM, FROM_OUTPUT, softsign(x),                                             \
+      (one - t_abs(s)) * (one - t_abs(s)))                                                              \
+    F(STEP, "step", NO_PARAM, FROM_OUTPUT, t_lt(x, zero, zero, t_lt(zero, x + one, one, x)), zero)
+
+#endif
+
+/* The formulas that need more than a line; only where a kernel source has set T. */
+#ifdef T
+#ifndef CMLP_ACTIVATION_FORMULAS
+#define CMLP_ACTIVATION_FORMULAS
+
+/* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|) */
+static inline T t_softplus(T x)
+{
+    T zero = t_set(R(0.0));
+    return t_lt(x, zero, zero, x) + t_log1p_unit(t_exp(-t_abs(x)));
+}
+
+/* x/(1 + |x|); the bound keeps infinity/infinity out and changes nothing else. */
+static inline T softsign(T x)
+{
+    x = t_clamp(x, t_set(R(-1e30)), t_set(R(1e30)));
+    return x / (R(1.0) + t_abs(x));
+}
+
+/* x Phi(x), by the tail of the smaller side so that nothing cancels; infinity times 0 is kept out. */
+static inline T gelu(T x)
+{
+    T tail = t_clamp(x, t_set(R(-40.0)), t_set(R(40.0))) * t_normal_tail(t_abs(x));
+    return t_lt(x, t_set(R(0.0)), tail, x - tail);
+}
+
+/* Phi(x) + x phi(x) */
+static inline T gelu_slope(T x)
+{
+    x = t_clamp(x, t_set(R(-40.0)), t_set(R(40.0)));
+    T tail = t_normal_tail(t_abs(x));
+    T density = t_exp(x * x * R(-0.5)) * R(0.39894228040143267794);
+    return t_fma(x, density, t_lt(x, t_set(R(0.0)), tail, R(1.0) - tail));
+}
+
+/* x sigmoid(x) */
+static inline T silu(T x)
+{
+    T low = t_set(R(-1000.0));
+    return t_lt(x, low, low, x) / (R(1.0) + t_exp(-x));
+}
+
+/* g + x g (1 - g) with g = sigmoid(x) */
+static inline T silu_slope(T x)
+{
+    x = t_clamp(x, t_set(R(-1000.0)), t_set(R(1000.0)));
+    T g = R(1.0) / (R(1.0) + t_exp(-x));
+    return t_fma(x * g, R(1.0) - g, g);
+}
+
+#endif
+#endif

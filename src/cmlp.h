@@ -1,0 +1,207 @@
+/* cmlp: multilayer perceptrons on a CPU.  The public C interface.
+ *
+ * Layers own their parameters.  An optimizer owns its settings and its state for a list of layers.  A plan
+ * chains layers, with a loss and an optimizer or without, into steps over one arena, and runs them: nothing
+ * is allocated in a step.
+ *
+ * Data is row-major and of one element type throughout: x (batch, n_in), y (batch, n_out), weights
+ * (n_out, n_in), biases (n_out).  Inside, weights are packed in the order that the products want; get and set
+ * convert.
+ *
+ * Errors: functions return a cmlp_status; below zero it is an error and nothing was changed.  No function
+ * prints, exits or sets a signal handler.
+ * Threads: any number of threads may call cmlp_predict on one plan at once.  Everything else on a plan, its
+ * layers or its optimizer is for one thread at a time; training a layer that is being trained gives
+ * CMLP_E_BUSY.  Results have the same bits for any number of threads.
+ * Ownership: the caller frees what it made, plans before the layers and the optimizer they use.
+ */
+#ifndef CMLP_H
+#define CMLP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "activations.h"
+#include "losses.h"
+#include "updates.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CMLP_VERSION "0.1.0"
+
+typedef enum {
+    CMLP_OK = 0,
+    CMLP_PAUSED = 1,         /* the number of steps asked for is done */
+    CMLP_STOPPED = 2,        /* the poll function asked to stop; between two steps */
+    CMLP_DIVERGED = 3,       /* the loss became NaN or infinite; last good epoch's parameters are back */
+    CMLP_E_MEMORY = -1,
+    CMLP_E_ARGUMENT = -2,    /* a size, name or range that makes no sense */
+    CMLP_E_PAIR = -3,        /* this loss does not go with that output activation */
+    CMLP_E_BUSY = -4         /* a layer is being trained by another call */
+} cmlp_status;
+
+typedef enum { CMLP_F32, CMLP_F64 } cmlp_dtype;
+
+#define CMLP_ENUM_ACTIVATION(id, name, default_p, source, f, df) CMLP_##id,
+#define CMLP_ENUM_LOSS(id, name, default_p, on_logits, value, slope) CMLP_##id,
+#define CMLP_ENUM_OPTIMIZER(id, name, slots, body) CMLP_##id,
+typedef enum { CMLP_ACTIVATIONS(CMLP_ENUM_ACTIVATION) CMLP_SOFTMAX, CMLP_N_ACTIVATIONS } cmlp_activation;
+typedef enum { CMLP_LOSSES(CMLP_ENUM_LOSS) CMLP_SOFTMAX_CROSS_ENTROPY, CMLP_N_LOSSES } cmlp_loss;
+typedef enum { CMLP_OPTIMIZERS(CMLP_ENUM_OPTIMIZER) CMLP_N_OPTIMIZERS } cmlp_optimizer_kind;
+
+/* ---- instruction sets and threads ---- */
+
+/* Names of the sets that this build has and this processor can run, best first, NULL at the end. */
+const char *const *cmlp_isas(void);
+/* The set in use for layers made from now on: the best, or CMLP_ISA from the environment. */
+const char *cmlp_isa(void);
+cmlp_status cmlp_set_isa(const char *name);
+/* A CMLP_ISA that cannot be used, or NULL. */
+const char *cmlp_isa_refused(void);
+int cmlp_has_openmp(void);
+/* Threads that are used when 0 is asked for: affinity, cgroup limit and OMP_NUM_THREADS. */
+int cmlp_default_threads(void);
+/* With limit off, more threads than processors are really started (tests); on is the default. */
+void cmlp_limit_threads(int on);
+
+/* ---- what there is, by name; -1 or NULL where unknown ---- */
+
+int cmlp_activation_id(const char *name);
+const char *cmlp_activation_name(int id);
+double cmlp_activation_default(int id); /* NO_PARAM: it has none */
+int cmlp_loss_id(const char *name);
+const char *cmlp_loss_name(int id);
+double cmlp_loss_default(int id);
+int cmlp_optimizer_id(const char *name);
+const char *cmlp_optimizer_name(int id);
+int cmlp_optimizer_slots(int id);
+
+/* How an output activation goes with a loss: the loss works on the activation's input (the pair's delta is
+ * y - t), or on its output by the chain rule, or not at all. */
+typedef enum { CMLP_REFUSED, CMLP_FUSED, CMLP_CHAIN } cmlp_pair;
+cmlp_pair cmlp_pair_mode(int activation, int loss);
+
+/* ---- layers ---- */
+
+typedef enum { CMLP_DENSE, CMLP_ACTIVATION, CMLP_PRELU, CMLP_RRELU, CMLP_DROPOUT } cmlp_layer_kind;
+
+typedef struct {
+    cmlp_layer_kind kind;
+    size_t n_in, n_out;  /* equal except for CMLP_DENSE */
+    int activation;      /* CMLP_DENSE: fused; CMLP_ACTIVATION: the function */
+    double param[2];     /* of the activation; dropout: the rate; rrelu: lower, upper slope */
+    int bias;            /* CMLP_DENSE: 0 leaves the bias out */
+} cmlp_layer_spec;
+
+typedef struct cmlp_layer cmlp_layer;
+typedef enum { CMLP_WEIGHT, CMLP_BIAS } cmlp_part; /* PReLU's slopes are its bias part */
+
+/* Parameters start as zeros, PReLU's slopes as param[0]. */
+cmlp_status cmlp_layer_new(cmlp_dtype dtype, const cmlp_layer_spec *spec, cmlp_layer **out);
+void cmlp_layer_free(cmlp_layer *layer);
+const cmlp_layer_spec *cmlp_layer_get_spec(const cmlp_layer *layer);
+const char *cmlp_layer_isa(const cmlp_layer *layer);
+/* Elements of a part in the user's layout; 0 if the layer has none. */
+size_t cmlp_layer_count(const cmlp_layer *layer, cmlp_part part);
+void cmlp_layer_set(cmlp_layer *layer, cmlp_part part, const void *values);
+void cmlp_layer_get(const cmlp_layer *layer, cmlp_part part, void *values);
+/* Gradients of the last backward pass, zeros before. */
+cmlp_status cmlp_layer_set_grad(cmlp_layer *layer, cmlp_part part, const void *values);
+void cmlp_layer_get_grad(const cmlp_layer *layer, cmlp_part part, void *values);
+
+/* ---- optimizers ---- */
+
+typedef struct {
+    int kind;
+    double momentum, nesterov, weight_decay, l1, beta1, beta2, eps, rho, clip_value, clip_norm;
+    double decay_over_batch; /* not 0: weight_decay and l1 are divided by the minibatch's weight */
+    double eps_inside;       /* not 0: Adam's eps is not scaled by the bias correction */
+} cmlp_optimizer_spec;
+
+typedef struct cmlp_optimizer cmlp_optimizer;
+
+cmlp_status cmlp_optimizer_new(const cmlp_optimizer_spec *spec, cmlp_layer *const *layers, size_t n_layers,
+                               cmlp_optimizer **out);
+void cmlp_optimizer_free(cmlp_optimizer *opt);
+/* Settings may change between steps; the kind may not. */
+cmlp_optimizer_spec *cmlp_optimizer_settings(cmlp_optimizer *opt);
+uint64_t cmlp_optimizer_steps(const cmlp_optimizer *opt);
+void cmlp_optimizer_set_steps(cmlp_optimizer *opt, uint64_t steps);
+/* The slot of one layer's part, in the user's layout. */
+void cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, size_t layer, cmlp_part part, void *values);
+void cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, size_t layer, cmlp_part part, const void *values);
+/* One update of every layer from the gradients in it. */
+cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr);
+
+/* ---- plans ---- */
+
+typedef struct cmlp_plan cmlp_plan;
+
+typedef struct {
+    int loss;            /* a cmlp_loss, or -1 */
+    double loss_param;   /* huber: where it turns linear; softmax cross-entropy: label smoothing */
+    size_t batch;        /* most rows of a minibatch */
+    int n_threads;       /* most threads; 0: cmlp_default_threads() */
+    uint64_t seed;       /* of the order of samples and of dropout */
+} cmlp_plan_spec;
+
+/* Data to train on: exactly one of labels and t.  Nothing is copied or changed. */
+typedef struct {
+    const void *x;           /* (n, n_in) */
+    const int64_t *labels;   /* (n), 0..n_out-1 */
+    const void *t;           /* (n, n_out) */
+    const void *weight;      /* (n) or NULL */
+    size_t n;
+} cmlp_data;
+
+/* Where training stands.  The order of samples is a function of the seed and the epoch. */
+typedef struct {
+    uint64_t epoch, step;            /* epochs done; steps done in this one */
+    double loss_sum, weight_sum;     /* of the epoch so far */
+} cmlp_cursor;
+
+typedef struct {
+    uint64_t epochs;                 /* to run, counted from the cursor's epoch */
+    uint64_t max_steps;              /* stop after so many steps; 0: no limit */
+    int shuffle;
+    const double *lr;                /* one value, or one for every step to come */
+    size_t n_lr;
+    const double *momentum;          /* likewise; NULL: the optimizer's setting */
+    size_t n_momentum;
+    double *losses;                  /* (epochs) mean loss of each epoch finished here */
+    uint64_t n_losses;               /* out: how many */
+    int (*poll)(void *ctx);          /* called by the calling thread about every 50 ms; not 0: stop */
+    void *poll_ctx;
+} cmlp_run;
+
+/* optimizer may be NULL: such a plan only computes (forward, backward, predict). */
+cmlp_status cmlp_plan_new(const cmlp_plan_spec *spec, cmlp_layer *const *layers, size_t n_layers,
+                          cmlp_optimizer *opt, cmlp_plan **out);
+void cmlp_plan_free(cmlp_plan *plan);
+cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan);
+int cmlp_plan_threads(const cmlp_plan *plan);
+size_t cmlp_plan_bytes(const cmlp_plan *plan);
+
+/* Whole epochs from where the cursor stands.  Returns CMLP_OK, PAUSED, STOPPED, DIVERGED or an error. */
+cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run);
+/* One minibatch of data->n <= batch rows; *loss: its mean loss before the update. */
+cmlp_status cmlp_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss);
+/* y (n, n_out) = outputs of x (n, n_in), any n; logits: without the output activation of a fused pair.
+ * y may not overlap x. */
+cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int logits, void *y);
+/* The same for n <= batch rows, keeping what backward needs. */
+cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training, void *y);
+/* Gradients of the last forward's rows, given dy (n, n_out): left in the layers; dx (n, n_in) or NULL. */
+cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx);
+/* Norm of dL/du of each layer in the last backward pass; norms (n_layers). */
+cmlp_status cmlp_deltas(const cmlp_plan *plan, double *norms);
+
+/* The order of n samples in an epoch. */
+void cmlp_permutation(uint64_t n, uint64_t seed, uint64_t epoch, int64_t *order);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,174 @@
+/* Elementwise activations and their derivatives from activations.h; softmax and PReLU, which see rows. */
+#include "kernels.h"
+#include "vmath.h"
+
+#include "../activations.h"
+
+#define FORWARD(id, name, default_p, source, f, df)                                                     \
+    INLINE v forward_##id(v x, v p)                                                                     \
+    {                                                                                                   \
+        const v zero = vset(R(0.0)), one = vset(R(1.0));                                                \
+        (void)p, (void)zero, (void)one;                                                                 \
+        return f;                                                                                       \
+    }                                                                                                   \
+    static void activate_##id(size_t n, const real *x, v p, real *y)                                    \
+    {                                                                                                   \
+        size_t i = 0;                                                                                   \
+        for (; i + VW <= n; i += VW)                                                                    \
+            vstore(y + i, forward_##id(vload(x + i), p));                                               \
+        if (i < n)                                                                                      \
+            vstore_part(y + i, forward_##id(vload_part(x + i, n - i), p), n - i);                       \
+    }
+CMLP_ACTIVATIONS(FORWARD)
+
+#define DERIVATIVE(id, name, default_p, source, f, df)                                                  \
+    INLINE v derivative_##id(v s, v p)                                                                  \
+    {                                                                                                   \
+        const v zero = vset(R(0.0)), one = vset(R(1.0));                                                \
+        (void)s, (void)p, (void)zero, (void)one;                                                        \
+        return df;                                                                                      \
+    }                                                                                                   \
+    static void derive_##id(size_t n, const real *dy, const real *s, v p, real *dx)                     \
+    {                                                                                                   \
+        size_t i = 0;                                                                                   \
+        for (; i + VW <= n; i += VW)                                                                    \
+            vstore(dx + i, vload(dy + i) * derivative_##id(vload(s + i), p));                           \
+        if (i < n) {                                                                                    \
+            v d = vload_part(dy + i, n - i) * derivative_##id(vload_part(s + i, n - i), p);             \
+            vstore_part(dx + i, d, n - i);                                                              \
+        }                                                                                               \
+    }
+CMLP_ACTIVATIONS(DERIVATIVE)
+
+#define FORWARD_ENTRY(id, name, default_p, source, f, df) activate_##id,
+#define DERIVATIVE_ENTRY(id, name, default_p, source, f, df) derive_##id,
+static void (*const activate_table[])(size_t, const real *, v, real *) = {CMLP_ACTIVATIONS(FORWARD_ENTRY)};
+static void (*const derive_table[])(size_t, const real *, const real *, v,
+                                    real *) = {CMLP_ACTIVATIONS(DERIVATIVE_ENTRY)};
+
+void CMLP_NAME(activate)(int id, size_t n, const void *x, double param, void *y)
+{
+    activate_table[id](n, x, vset((real)param), y);
+}
+
+void CMLP_NAME(derive)(int id, size_t n, const void *dy, const void *s, double param, void *dx)
+{
+    derive_table[id](n, dy, s, vset((real)param), dx);
+}
+
+void CMLP_NAME(softmax)(size_t rows, size_t n, const void *x_, size_t ldx, int as_log, void *y_, size_t ldy)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const real *x = (const real *)x_ + r * ldx;
+        real *y = (real *)y_ + r * ldy;
+        v top = vtail(vload(x), 0, n, vset(x[0]));
+        for (size_t j = VW; j < n; j += VW)
+            top = vmax(top, vtail(vload(x + j), j, n, vset(x[0])));
+        v high = vset(vmax_lane(top)), sum = vset(R(0.0));
+        for (size_t j = 0; j < n; j += VW) {
+            v e = vtail(t_exp(vload(x + j) - high), j, n, vset(R(0.0)));
+            sum += e;
+            if (!as_log)
+                vstore(y + j, e);
+        }
+        v total = vset(vsum(sum));
+        v shift = as_log ? high + t_log(total) : R(1.0) / total;
+        for (size_t j = 0; j < n; j += VW) {
+            v out = as_log ? vload(x + j) - shift : vload(y + j) * shift;
+            vstore(y + j, vtail(out, j, n, vset(R(0.0))));
+        }
+    }
+}
+
+void CMLP_NAME(softmax_back)(size_t rows, size_t n, const void *dy_, size_t ldd, const void *y_, size_t ldy,
+                             void *dx_, size_t ldx)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const real *dy = (const real *)dy_ + r * ldd, *y = (const real *)y_ + r * ldy;
+        real *dx = (real *)dx_ + r * ldx;
+        v dot = vset(R(0.0));
+        for (size_t j = 0; j < n; j += VW)
+            dot += vtail(vload(dy + j) * vload(y + j), j, n, vset(R(0.0)));
+        v common = vset(vsum(dot));
+        for (size_t j = 0; j < n; j += VW)
+            vstore(dx + j, vtail(vload(y + j) * (vload(dy + j) - common), j, n, vset(R(0.0))));
+    }
+}
+
+void CMLP_NAME(prelu)(size_t rows, size_t n, const void *x_, size_t ldx, const void *slope_, void *y_,
+                      size_t ldy)
+{
+    const real *slope = slope_;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < n; j += VW) {
+            v x = vload((const real *)x_ + r * ldx + j);
+            vstore((real *)y_ + r * ldy + j, vsel_lt(x, vset(R(0.0)), x * vload(slope + j), x));
+        }
+}
+
+void CMLP_NAME(prelu_back)(size_t rows, size_t n, const void *dy_, size_t ldd, const void *x_, size_t ldx,
+                           const void *slope_, void *dx_, size_t lddx)
+{
+    const real *slope = slope_;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < n; j += VW) {
+            v x = vload((const real *)x_ + r * ldx + j), dy = vload((const real *)dy_ + r * ldd + j);
+            vstore((real *)dx_ + r * lddx + j, vsel_lt(x, vset(R(0.0)), dy * vload(slope + j), dy));
+        }
+}
+
+void CMLP_NAME(prelu_slope)(size_t rows, size_t n, const void *dy_, size_t ldd, const void *x_, size_t ldx,
+                            int accumulate, void *dslope_)
+{
+    real *dslope = dslope_;
+    const v zero = vset(R(0.0));
+    for (size_t j = 0; j < n; j += VW) {
+        v sum = accumulate ? vload(dslope + j) : zero;
+        for (size_t r = 0; r < rows; r++) {
+            v x = vtail(vload((const real *)x_ + r * ldx + j), j, n, zero);
+            sum += vsel_lt(x, zero, vload((const real *)dy_ + r * ldd + j) * x, zero);
+        }
+        vstore(dslope + j, sum);
+    }
+}
+
+void CMLP_NAME(multiply)(size_t n, const void *x_, const void *m_, void *y_)
+{
+    const real *x = x_, *m = m_;
+    real *y = y_;
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * m[i];
+}
+
+void CMLP_NAME(add)(size_t n, const void *x_, void *y_)
+{
+    const real *x = x_;
+    real *y = y_;
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+double CMLP_NAME(sum_squares)(size_t n, const void *x_)
+{
+    const real *x = x_;
+    double sum[8] = {0};
+    for (size_t i = 0; i < n; i++)
+        sum[i % 8] += (double)x[i] * (double)x[i];
+    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+}
+
+double CMLP_NAME(fma_loop)(size_t rounds)
+{
+    v acc[12], x = vset(R(0.999)), y = vset(R(1e-3));
+    for (int i = 0; i < 12; i++)
+        acc[i] = vset((real)i);
+    for (size_t r = 0; r < rounds; r++)
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++)
+            acc[i] = vfma(acc[i], x, y);
+    v sum = acc[0];
+    for (int i = 1; i < 12; i++)
+        sum += acc[i];
+    /* The sum is used, so that the loop is not left out; it is never NaN. */
+    return vsum(sum) != vsum(sum) ? 0.0 : 2.0 * 12 * (double)VW * (double)rounds;
+}

@@ -1,0 +1,173 @@
+/* The three products of a dense layer on packed panels, and what packs them.
+ *
+ * Packed matrix of N columns and K rows: panels of `nr` columns (the last one narrower, N rounded up to
+ * whole vectors), each panel K rows of its columns; the panel that starts at column c0 lies at c0 * K.
+ * A result's element is one chain of multiply-adds over k in order, whatever tile it falls into and however
+ * the rows are shared out: the same bits for any batch, tile and thread.
+ */
+#include "kernels.h"
+#include "simd.h"
+
+#define MR_MAX 12
+static const unsigned char tile_rows[NV_MAX + 1] = TILE_ROWS;
+
+/* c[i][j] = init[i][j] + sum over p < k of a(i, p) b[p][j] for an mr x nv tile.
+ * transposed: a(i, p) = a[p * lda + i] (both operands by rows p: the weight gradient), else a[i * lda + p].
+ * init may be c, or a row of bias or zeros with ldi = 0.  c must not overlap a or b. */
+INLINE void tile(const int mr, const int nv, const int transposed, size_t k, const real *restrict a,
+                 size_t lda, const real *restrict b, size_t ldb, const real *init, size_t ldi, real *c,
+                 size_t ldc)
+{
+    v acc[MR_MAX][NV_MAX];
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++)
+            acc[i][j] = vload(init + (size_t)i * ldi + (size_t)j * VW);
+    for (size_t p = 0; p < k; p++) {
+        v row[NV_MAX];
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++)
+            row[j] = vload(b + p * ldb + (size_t)j * VW);
+#pragma GCC unroll 12
+        for (int i = 0; i < mr; i++) {
+            v x = vset(transposed ? a[p * lda + (size_t)i] : a[(size_t)i * lda + p]);
+#pragma GCC unroll 4
+            for (int j = 0; j < nv; j++)
+                acc[i][j] = vfma(x, row[j], acc[i][j]);
+        }
+    }
+#pragma GCC unroll 12
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nv; j++)
+            vstore(c + (size_t)i * ldc + (size_t)j * VW, acc[i][j]);
+}
+
+typedef void tile_fn(size_t k, const real *a, size_t lda, const real *b, size_t ldb, const real *init,
+                     size_t ldi, real *c, size_t ldc);
+
+#define DEFINE_TILE(mr, nv)                                                                             \
+    static void rows_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, size_t ldb,        \
+                                 const real *init, size_t ldi, real *c, size_t ldc)                     \
+    {                                                                                                   \
+        (void)ldb;                                                                                      \
+        tile(mr, nv, 0, k, a, lda, b, nv *VW, init, ldi, c, ldc);                                       \
+    }                                                                                                   \
+    static void cols_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, size_t ldb,        \
+                                 const real *init, size_t ldi, real *c, size_t ldc)                     \
+    {                                                                                                   \
+        tile(mr, nv, 1, k, a, lda, b, ldb, init, ldi, c, nv *VW);                                       \
+        (void)ldc;                                                                                      \
+    }
+CMLP_TILES(DEFINE_TILE)
+
+#define ROWS_ENTRY(mr, nv) [nv][mr] = rows_##mr##x##nv,
+#define COLS_ENTRY(mr, nv) [nv][mr] = cols_##mr##x##nv,
+static tile_fn *const rows_tiles[NV_MAX + 1][MR_MAX + 1] = {CMLP_TILES(ROWS_ENTRY)};
+static tile_fn *const cols_tiles[NV_MAX + 1][MR_MAX + 1] = {CMLP_TILES(COLS_ENTRY)};
+
+static const real zeros[NV_MAX * VBYTES / sizeof(real)];
+
+INLINE size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
+
+void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda, const void *b_, size_t nr,
+                        const void *bias_, void *c_, size_t ldc)
+{
+    const real *a = a_, *b = b_, *bias = bias_;
+    real *c = c_;
+    size_t k0 = 0;
+    do {
+        size_t kc = min_size(K_BLOCK, k - k0);
+        for (size_t c0 = 0; c0 < n; c0 += nr) {
+            size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];
+            const real *panel = b + c0 * k + k0 * nv * VW;
+            const real *init = bias ? bias + c0 : zeros;
+            for (size_t i = 0; i < m; i += mr) {
+                real *out = c + i * ldc + c0;
+                rows_tiles[nv][min_size(mr, m - i)](kc, a + i * lda + k0, lda, panel, 0, k0 ? out : init,
+                                                    k0 ? ldc : 0, out, ldc);
+            }
+        }
+        k0 += kc;
+    } while (k0 < k);
+}
+
+void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, size_t ldx, const void *dy_,
+                      size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows, void *g_)
+{
+    const real *x = x_, *dy = dy_;
+    real *g = g_;
+    for (size_t k0 = 0; k0 < k; k0 += K_BLOCK) {
+        size_t kc = min_size(K_BLOCK, k - k0);
+        int keep = accumulate || k0;
+        for (size_t c0 = 0; c0 < n; c0 += nr) {
+            size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];
+            for (size_t i = m0; i < m1; i += mr) {
+                real *out = g + c0 * g_rows + (i - g0) * nv * VW;
+                cols_tiles[nv][min_size(mr, m1 - i)](kc, x + k0 * ldx + i, ldx, dy + k0 * ldd + c0, ldd,
+                                                     keep ? out : zeros, keep ? nv * VW : 0, out, 0);
+            }
+        }
+    }
+}
+
+void CMLP_NAME(column_sums)(size_t n, size_t k, const void *dy_, size_t ldd, int accumulate, void *db_)
+{
+    const real *dy = dy_;
+    real *db = db_;
+    for (size_t c = 0; c < n; c += VW) {
+        v sum = accumulate ? vload(db + c) : vset(R(0.0));
+        for (size_t p = 0; p < k; p++)
+            sum += vload(dy + p * ldd + c);
+        vstore(db + c, sum);
+    }
+}
+
+/* VW x VW, in registers: log2(VW) rounds of interleaving row i with row i + VW/2. */
+INLINE void transpose_block(v r[VBYTES / sizeof(real)])
+{
+    const size_t half = VW / 2;
+    vi low, high;
+    for (size_t i = 0; i < VW; i++) {
+        low[i] = (ireal)(i / 2 + (i % 2) * VW);
+        high[i] = low[i] + (ireal)half;
+    }
+#pragma GCC unroll 4
+    for (size_t round = 1; round < VW; round *= 2) {
+        v t[VBYTES / sizeof(real)];
+#pragma GCC unroll 8
+        for (size_t i = 0; i < half; i++) {
+            t[2 * i] = vshuffle(r[i], r[i + half], low);
+            t[2 * i + 1] = vshuffle(r[i], r[i + half], high);
+        }
+#pragma GCC unroll 16
+        for (size_t i = 0; i < VW; i++)
+            r[i] = t[i];
+    }
+}
+
+/* Rows [i0, i1) and columns [j0, j0 + width) of a panel become columns of wt's panels. */
+void CMLP_NAME(transpose)(size_t n_in, size_t n_out, size_t nr, size_t nr_t, size_t c0, size_t c1, size_t i0,
+                          size_t i1, const void *w_, void *wt_)
+{
+    const real *w = w_;
+    real *wt = wt_;
+    size_t padded = (n_out + VW - 1) / VW * VW, padded_t = (n_in + VW - 1) / VW * VW;
+    for (size_t p0 = c0; p0 < c1; p0 += nr) {
+        size_t width = min_size(nr, padded - p0);
+        const real *panel = w + p0 * n_in;
+        for (size_t i = i0; i < i1; i += VW) {
+            size_t t0 = i / nr_t * nr_t, width_t = min_size(nr_t, padded_t - t0);
+            real *to = wt + t0 * n_out + (i - t0);
+            for (size_t j = 0; j < width; j += VW) {
+                v r[VBYTES / sizeof(real)];
+                for (size_t l = 0; l < VW; l++)
+                    r[l] = i + l < n_in ? vload(panel + (i + l) * width + j) : vset(R(0.0));
+                transpose_block(r);
+                for (size_t l = 0; l < VW && p0 + j + l < n_out; l++)
+                    vstore(to + (p0 + j + l) * width_t, r[l]);
+            }
+        }
+    }
+}

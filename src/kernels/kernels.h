@@ -1,0 +1,105 @@
+/* What every instruction set provides: one table of functions per element type.
+ *
+ * Vectors never reach the interface; data is void * and counts are in elements.  "Padded" rows have a
+ * leading dimension of whole vectors at least; lanes behind the last column may be read and are written.
+ * Nothing may overlap unless it says so; every output is overwritten unless it says "added to".
+ */
+#ifndef CMLP_KERNELS_H
+#define CMLP_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CMLP_PASTE4(a, b, c, d) a##b##_##c##_##d
+#define CMLP_PASTE(name, isa, type) CMLP_PASTE4(cmlp_, name, isa, type)
+#define CMLP_NAME(name) CMLP_PASTE(name, CMLP_ISA, CMLP_TYPE)
+
+/* Targets of a loss: exactly one of labels and t is set. */
+typedef struct {
+    size_t rows, n;         /* n outputs a row */
+    const void *z;          /* outputs or logits, padded rows */
+    size_t ldz;
+    const int64_t *labels;  /* (rows) classes 0..n-1, softmax cross-entropy only */
+    const void *t;          /* target rows, padded */
+    size_t ldt;
+    const void *weight;     /* (rows), or NULL for ones */
+    double scale;           /* of the gradient: 1 / rows, or 1 / sum of weights */
+    void *dz;               /* gradient out, padded rows (pads become 0); may be z; NULL: value only */
+    size_t lddz;
+    double param;
+} cmlp_loss_args;
+
+/* One step's settings, everything that depends on the step already folded in. */
+typedef struct {
+    int kind, nesterov;
+    double lr, momentum, decay, l1;    /* decay and l1 are 0 for biases */
+    double beta1, beta2, eps;
+    double shrink;                     /* AdamW: w is multiplied by 1 - shrink first */
+    double clip;                       /* each gradient is limited to +-clip; 0: no limit */
+    double gscale;                     /* gradients are multiplied by it (clipping by norm) */
+} cmlp_update_args;
+
+/* c (m, n padded) = bias + a (m, k) b; b packed with panels of nr; n a multiple of vw; bias (n) or NULL. */
+typedef void cmlp_product_fn(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *b,
+                             size_t nr, const void *bias, void *c, size_t ldc);
+/* Rows [m0, m1) of x^T dy, x (k, m), dy (k, n padded), stored as rows m0 - g0.. of g, which is packed as a matrix
+ * of g_rows rows and n columns; accumulate: added to g. */
+typedef void cmlp_outer_fn(size_t m0, size_t m1, size_t n, size_t k, const void *x, size_t ldx,
+                           const void *dy, size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows,
+                           void *g);
+/* db (n) = sums over the k rows of dy; accumulate: added to db. */
+typedef void cmlp_column_sums_fn(size_t n, size_t k, const void *dy, size_t ldd, int accumulate, void *db);
+/* The panels of columns [c0, c1) and rows [i0, i1) of w (n_in rows, n_out columns, panels of nr) written into
+ * wt (n_out rows, n_in columns, panels of nr_t); c0 a multiple of nr, i0 of vw. */
+typedef void cmlp_transpose_fn(size_t n_in, size_t n_out, size_t nr, size_t nr_t, size_t c0, size_t c1,
+                               size_t i0, size_t i1, const void *w, void *wt);
+/* y = f(x), n elements; y may be x. */
+typedef void cmlp_activate_fn(int id, size_t n, const void *x, double param, void *y);
+/* dx = dy f'(s), s being y or x as activations.h says; dx may be dy. */
+typedef void cmlp_derive_fn(int id, size_t n, const void *dy, const void *s, double param, void *dx);
+/* Rows of n in padded rows; y may be x; as_log: log-softmax. */
+typedef void cmlp_softmax_fn(size_t rows, size_t n, const void *x, size_t ldx, int as_log, void *y, size_t ldy);
+/* dx = y (dy - sum y dy); dx may be dy. */
+typedef void cmlp_softmax_back_fn(size_t rows, size_t n, const void *dy, size_t ldd, const void *y,
+                                  size_t ldy, void *dx, size_t ldx);
+/* y = slope x for x < 0, else x, over padded rows; slope (n padded); y may be x. */
+typedef void cmlp_prelu_fn(size_t rows, size_t n, const void *x, size_t ldx, const void *slope, void *y,
+                           size_t ldy);
+/* dx = dy slope for x < 0, else dy; dx may be dy. */
+typedef void cmlp_prelu_back_fn(size_t rows, size_t n, const void *dy, size_t ldd, const void *x, size_t ldx,
+                                const void *slope, void *dx, size_t lddx);
+/* dslope (n padded) = sum over rows of dy x where x < 0; accumulate: added to dslope. */
+typedef void cmlp_prelu_slope_fn(size_t rows, size_t n, const void *dy, size_t ldd, const void *x, size_t ldx,
+                                 int accumulate, void *dslope);
+/* Sum over the rows of weight * loss; a fixed order for given rows. */
+typedef double cmlp_loss_fn(int id, const cmlp_loss_args *args);
+/* One step over n elements; s1, s2 the optimizer's slots (not touched where it has none). */
+typedef void cmlp_update_fn(size_t n, void *w, const void *g, void *s1, void *s2,
+                            const cmlp_update_args *args);
+/* y = x m; y may be x or m. */
+typedef void cmlp_multiply_fn(size_t n, const void *x, const void *m, void *y);
+/* y += x */
+typedef void cmlp_add_fn(size_t n, const void *x, void *y);
+typedef double cmlp_sum_squares_fn(size_t n, const void *x);
+/* A loop of independent multiply-adds; returns how many floating-point operations it did. */
+typedef double cmlp_fma_loop_fn(size_t rounds);
+
+#define CMLP_KERNEL_LIST(F)                                                                             \
+    F(product) F(outer) F(column_sums) F(transpose) F(activate) F(derive) F(softmax) F(softmax_back)    \
+    F(prelu) F(prelu_back) F(prelu_slope) F(loss) F(update) F(multiply) F(add) F(sum_squares) F(fma_loop)
+
+typedef struct {
+    const char *isa;
+    size_t size;   /* bytes of an element */
+    size_t vw;     /* elements of a vector: rows are padded to it */
+    size_t nv_max; /* vectors of the widest panel */
+#define CMLP_MEMBER(name) cmlp_##name##_fn *name;
+    CMLP_KERNEL_LIST(CMLP_MEMBER)
+} cmlp_kernels;
+
+#ifdef CMLP_ISA
+#define CMLP_PROTOTYPE(name) cmlp_##name##_fn CMLP_NAME(name);
+CMLP_KERNEL_LIST(CMLP_PROTOTYPE)
+#endif
+
+#endif

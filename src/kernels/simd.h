@@ -1,0 +1,166 @@
+/* Vectors of `real`, for the kernel sources only.
+ *
+ * The arithmetic is GCC's and Clang's vector extension; what that lacks (fused multiply-add, select by a
+ * comparison, square root, scaling by a power of two) is here once per instruction set.  Contraction is
+ * off in these files: a product is fused exactly where vfma says so, which is what makes a row's result
+ * independent of the tile that it fell into.
+ */
+#ifndef CMLP_SIMD_H
+#define CMLP_SIMD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "tiles.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#ifdef CMLP_DOUBLE
+typedef double real;
+typedef int64_t ireal;
+#define MANTISSA 52
+#define BIAS 1023
+#define R(x) x
+#else
+typedef float real;
+typedef int32_t ireal;
+#define MANTISSA 23
+#define BIAS 127
+#define R(x) x##f
+#endif
+
+#define VW ((size_t)(VBYTES / sizeof(real)))
+#define INLINE static inline __attribute__((always_inline))
+
+typedef real v __attribute__((vector_size(VBYTES), may_alias));
+typedef real vmem __attribute__((vector_size(VBYTES), may_alias, aligned(sizeof(real))));
+typedef ireal vi __attribute__((vector_size(VBYTES), may_alias));
+
+INLINE v vload(const real *p) { return *(const vmem *)p; }
+INLINE void vstore(real *p, v x) { *(vmem *)p = x; }
+INLINE v vset(real x) { return (v){0} + x; }
+
+/* The first n < VW elements, zeros behind them. */
+INLINE v vload_part(const real *p, size_t n)
+{
+    real t[VBYTES / sizeof(real)] = {0};
+    memcpy(t, p, n * sizeof(real));
+    return vload(t);
+}
+
+INLINE void vstore_part(real *p, v x, size_t n)
+{
+    real t[VBYTES / sizeof(real)];
+    vstore(t, x);
+    memcpy(p, t, n * sizeof(real));
+}
+
+#ifdef CMLP_DOUBLE
+#define PICK(f32, f64) f64
+#else
+#define PICK(f32, f64) f32
+#endif
+
+#if defined(CMLP_ISA_avx512)
+#define MM(op) PICK(_mm512_##op##_ps, _mm512_##op##_pd)
+#define MASK(op) PICK(_mm512_##op##_ps_mask, _mm512_##op##_pd_mask)
+INLINE v vfma(v a, v b, v c) { return MM(fmadd)(a, b, c); }
+INLINE v vsqrt(v x) { return MM(sqrt)(x); }
+/* a < b ? x : y, false where either is NaN. */
+INLINE v vsel_lt(v a, v b, v x, v y) { return MM(mask_blend)(MASK(cmp)(a, b, _CMP_LT_OQ), y, x); }
+INLINE v vsel(vi m, v x, v y)
+{
+    return MM(mask_blend)(PICK(_mm512_movepi32_mask, _mm512_movepi64_mask)((__m512i)m), y, x);
+}
+#elif defined(CMLP_ISA_avx2)
+#define MM(op) PICK(_mm256_##op##_ps, _mm256_##op##_pd)
+INLINE v vfma(v a, v b, v c) { return MM(fmadd)(a, b, c); }
+INLINE v vsqrt(v x) { return MM(sqrt)(x); }
+INLINE v vsel(vi m, v x, v y) { return MM(blendv)(y, x, (v)m); }
+#elif defined(CMLP_ISA_v2)
+#define MM(op) PICK(_mm_##op##_ps, _mm_##op##_pd)
+INLINE v vfma(v a, v b, v c) { return a * b + c; }
+INLINE v vsqrt(v x) { return MM(sqrt)(x); }
+INLINE v vsel(vi m, v x, v y) { return MM(blendv)(y, x, (v)m); }
+#elif defined(CMLP_ISA_neon)
+INLINE v vfma(v a, v b, v c) { return PICK(vfmaq_f32, vfmaq_f64)(c, a, b); }
+INLINE v vsqrt(v x) { return PICK(vsqrtq_f32, vsqrtq_f64)(x); }
+INLINE v vsel(vi m, v x, v y) { return (v)((m & (vi)x) | (~m & (vi)y)); }
+#endif
+
+#if !defined(CMLP_ISA_avx512)
+INLINE v vsel_lt(v a, v b, v x, v y) { return vsel(a < b, x, y); }
+#endif
+
+/* Lane i of the result is lane m[i] of a and b laid end to end. */
+INLINE v vshuffle(v a, v b, vi m)
+{
+#if defined(CMLP_ISA_avx512)
+    return PICK(_mm512_permutex2var_ps, _mm512_permutex2var_pd)(a, (__m512i)m, b);
+#elif defined(__clang__)
+    v r;
+    for (size_t i = 0; i < VW; i++)
+        r[i] = m[i] < (ireal)VW ? a[m[i]] : b[m[i] - (ireal)VW];
+    return r;
+#else
+    return __builtin_shuffle(a, b, m);
+#endif
+}
+
+/* NaN in x stays NaN: the comparison is false and x is kept. */
+INLINE v vclamp(v x, v lo, v hi)
+{
+    x = vsel_lt(x, lo, lo, x);
+    return vsel_lt(hi, x, hi, x);
+}
+
+/* The greater of the two; NaN if either is. */
+INLINE v vmax(v a, v b)
+{
+    v m = vsel_lt(a, b, b, a);
+    return vsel(b != b, b, m);
+}
+
+INLINE v vabs(v x) { return (v)((vi)x & ~(vi)vset(R(-0.0))); }
+
+/* x with the sign of s taken over, for x >= 0. */
+INLINE v vcopysign(v x, v s) { return (v)((vi)x | ((vi)s & (vi)vset(R(-0.0)))); }
+
+/* Lanes i with first + i < n keep x, the others become fill. */
+INLINE v vtail(v x, size_t first, size_t n, v fill)
+{
+    if (first + VW <= n)
+        return x;
+    vi lane;
+    for (size_t i = 0; i < VW; i++)
+        lane[i] = (ireal)i;
+    return vsel(lane < (vi){0} + (ireal)(n - first), x, fill);
+}
+
+/* Sum of the lanes by halves: a fixed order. */
+INLINE real vsum(v x)
+{
+    real t[VBYTES / sizeof(real)];
+    vstore(t, x);
+    for (size_t half = VW / 2; half; half /= 2)
+        for (size_t i = 0; i < half; i++)
+            t[i] += t[i + half];
+    return t[0];
+}
+
+INLINE real vmax_lane(v x)
+{
+    real t[VBYTES / sizeof(real)];
+    vstore(t, x);
+    real m = t[0];
+    for (size_t i = 1; i < VW; i++)
+        m = (t[i] > m || t[i] != t[i]) ? t[i] : m;
+    return m;
+}
+
+#endif

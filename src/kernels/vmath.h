@@ -1,0 +1,144 @@
+/* Elementary functions on vectors: exp, expm1, log, log1p, erfc's scaled form, all without branches.
+ *
+ * NaN stays NaN, infinities give their limits.  float32 within 2 ULP; float64 within a few.  The method is
+ * the usual one: reduce to a small interval, a polynomial there, scale back.
+ */
+#ifndef CMLP_VMATH_H
+#define CMLP_VMATH_H
+
+#include "simd.h"
+
+#define T v
+#define ROUNDER PICK(0x1.8p23f, 0x1.8p52)
+#define LN2_HI PICK(0.693359375f, 6.93145751953125e-1)
+#define LN2_LO PICK(-2.12194440e-4f, 1.42860682030941723212e-6)
+#define EXP_LOW PICK(-104.0f, -746.0)
+#define EXP_HIGH PICK(89.0f, 710.0)
+
+/* 2^n for whole n inside the normal range, n given as ROUNDER + n. */
+INLINE v pow2_of(v rounded) { return (v)((((vi)rounded - (vi)vset(ROUNDER)) + BIAS) << MANTISSA); }
+
+/* e^r - 1 for |r| <= ln(2)/2: Taylor's series. */
+INLINE v expm1_small(v r)
+{
+#ifdef CMLP_DOUBLE
+    static const real c[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
+                             1.0 / 362880,     1.0 / 40320,     1.0 / 5040,     1.0 / 720,
+                             1.0 / 120,        1.0 / 24,        1.0 / 6,        0.5};
+#else
+    static const real c[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f};
+#endif
+    v p = vset(c[0]);
+    for (size_t i = 1; i < sizeof c / sizeof c[0]; i++)
+        p = vfma(p, r, vset(c[i]));
+    return vfma(p, r * r, r);
+}
+
+/* x = n ln 2 + r; returns r, and ROUNDER + n in *rounded. */
+INLINE v reduce_ln2(v x, v *rounded)
+{
+    v big = vfma(x, vset(R(1.44269504088896340736)), vset(ROUNDER));
+    v n = big - ROUNDER;
+    *rounded = big;
+    return vfma(n, vset(-LN2_LO), vfma(n, vset(-LN2_HI), x));
+}
+
+INLINE v t_exp(v x)
+{
+    v big;
+    x = vclamp(x, vset(EXP_LOW), vset(EXP_HIGH));
+    v p = expm1_small(reduce_ln2(x, &big)) + R(1.0);
+#if defined(CMLP_ISA_avx512)
+    return MM(scalef)(p, big - ROUNDER);
+#else
+    /* In two steps, so that results near the ends of the range neither overflow nor vanish early. */
+    vi n = (vi)big - (vi)vset(ROUNDER);
+    vi half = n >> 1;
+    v a = (v)((half + BIAS) << MANTISSA), b = (v)((n - half + BIAS) << MANTISSA);
+    return p * a * b;
+#endif
+}
+
+/* (e^x - 1)/2: the half keeps 2^128 out of it. */
+INLINE v half_expm1(v x)
+{
+    v big;
+    x = vclamp(x, vset(R(-40.0)), vset(EXP_HIGH));
+    v p = expm1_small(reduce_ln2(x, &big));
+    v s = pow2_of(big - R(1.0));
+    return vfma(s, p, s - R(0.5));
+}
+
+INLINE v t_expm1(v x) { return half_expm1(x) * R(2.0); }
+
+/* 2 atanh(s) = 2s + s z (2/3 + 2/5 z + ...), z = s^2, with terms enough for |s| <= 1/3. */
+INLINE v two_atanh(v s, int terms)
+{
+    v z = s * s, p = vset(R(2.0) / (real)(2 * terms + 1));
+#pragma GCC unroll 20
+    for (int i = terms - 1; i > 0; i--)
+        p = vfma(p, z, vset(R(2.0) / (real)(2 * i + 1)));
+    return vfma(s * z, p, s + s);
+}
+
+/* For normal x > 0; infinity and NaN stay; zero, negative and subnormal x are the caller's to avoid. */
+INLINE v t_log(v x)
+{
+    vi e = ((vi)x - (vi)vset(R(0.70710678118654752440))) >> MANTISSA;
+    v f = (v)((vi)x - (e << MANTISSA)) - R(1.0);
+    v n = (v)((vi)vset(ROUNDER) + e) - ROUNDER;
+    v y = two_atanh(f / (f + R(2.0)), PICK(4, 10));
+    y = vfma(n, vset(LN2_HI), vfma(n, vset(LN2_LO), y));
+    return vsel_lt(x, vset(PICK(__builtin_inff(), __builtin_inf())), y, x);
+}
+
+/* log(1 + z) for 0 <= z <= 1. */
+INLINE v t_log1p_unit(v z) { return two_atanh(z / (z + R(2.0)), PICK(8, 17)); }
+
+/* tanh x = e/(e + 2) with e = e^(2x) - 1. */
+INLINE v t_tanh(v x)
+{
+    v a = vabs(x), half = half_expm1(vclamp(a + a, vset(R(0.0)), vset(R(40.0))));
+    return vcopysign(half / (half + R(1.0)), x);
+}
+
+/* Upper tail of the normal distribution, Q(t) = erfc(t / sqrt 2) / 2 for t >= 0: e^(-t^2/2) times a smooth
+ * factor, whose product with t + a is a polynomial in (t - a)/(t + a). */
+INLINE v t_normal_tail(v t)
+{
+#ifdef CMLP_DOUBLE
+    static const real c[] = {
+        -1.58774688274733654e-10, 1.75304840140823198e-9,  7.66307180076004105e-9,
+        -9.31356099432605914e-9,  -6.59422166247722304e-8, 4.22749937400653484e-8,
+        4.33141035686258495e-7,   -3.36615368101247117e-7, -2.76926709599743025e-6,
+        3.98090215786804112e-6,   1.66812137420420615e-5,  -4.97628142705858052e-5,
+        -5.93757280099158637e-5,  5.44899064773129894e-4,  -7.97869398466070105e-4,
+        -2.99337677050854244e-3,  2.07950667998831796e-2,  -6.91186387063101636e-2,
+        1.65020366170384718e-1,   -3.13533156671304545e-1, 4.95305615969976413e-1,
+        -6.653825028900567e-1,    7.69193049750062959e-1};
+    const real a = 5.0, far = 40.0;
+#else
+    static const real c[] = {5.517462394e-5f,   1.328259087e-4f, -2.444839421e-4f, -1.033891348e-3f,
+                             1.024157668e-3f,   6.969689543e-3f, -1.046231116e-2f, -4.726272769e-2f,
+                             2.300176797e-1f,   -5.093319902e-1f, 7.290836907e-1f};
+    const real a = 3.0f, far = 15.0f;
+#endif
+    t = vclamp(t, vset(R(0.0)), vset(far));
+    v r = R(1.0) / (t + a), k = (t - a) * r, p = vset(c[0]);
+    for (size_t i = 1; i < sizeof c / sizeof c[0]; i++)
+        p = vfma(p, k, vset(c[i]));
+    /* The rounding error of t^2 matters once it is an exponent. */
+    v q = t * t, low = vfma(t, t, -q);
+    v e = t_exp(q * R(-0.5));
+    return vfma(e * low, vset(R(-0.5)), e) * (p * r);
+}
+
+#define t_abs vabs
+#define t_sqrt vsqrt
+#define t_fma vfma
+#define t_set vset
+#define t_lt vsel_lt
+#define t_clamp vclamp
+#define t_copysign vcopysign
+
+#endif

@@ -1,0 +1,41 @@
+/* Every elementwise loss in one place; softmax cross-entropy, which needs a whole row, is in kernels/losses.c.
+ *
+ * F(id, name, default, on_logits, value, slope): the loss of one output z against its target t, and
+ * d value / d z.  p is the parameter, NO_PARAM where there is none.  on_logits: z is taken before the
+ * output's activation.  A row's loss is the sum over its outputs.
+ */
+#ifndef CMLP_LOSSES_H
+#define CMLP_LOSSES_H
+
+#include "activations.h"
+
+#define CMLP_LOSSES(F)                                                                                  \
+    F(SQUARED_ERROR, "squared_error", NO_PARAM, 0, (z - t) * (z - t) * half, z - t)                     \
+    F(BINARY_CROSS_ENTROPY, "binary_cross_entropy", NO_PARAM, 1, t_softplus(z) - t * z,                 \
+      one / (one + t_exp(-z)) - t)                                                                      \
+    F(ABSOLUTE_ERROR, "absolute_error", NO_PARAM, 0, t_abs(z - t), sign(z - t))                         \
+    F(HUBER, "huber", 1.0, 0, huber(z - t, p), t_clamp(z - t, -p, p))                                   \
+    F(POISSON, "poisson", NO_PARAM, 1, t_exp(z) - t * z, t_exp(z) - t)
+
+#endif
+
+#ifdef T
+#ifndef CMLP_LOSS_FORMULAS
+#define CMLP_LOSS_FORMULAS
+
+/* -1, 0 or 1 (0 where the absolute error has no slope); NaN for NaN. */
+static inline T sign(T e)
+{
+    T zero = t_set(R(0.0));
+    return t_lt(e, zero, t_set(R(-1.0)), t_lt(zero, e, t_set(R(1.0)), e));
+}
+
+/* e^2/2 up to p, then p (|e| - p/2) */
+static inline T huber(T e, T p)
+{
+    T a = t_abs(e);
+    return t_lt(p, a, p * (a - p * R(0.5)), e * e * R(0.5));
+}
+
+#endif
+#endif

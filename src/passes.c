@@ -1,0 +1,257 @@
+/* Passes over rows and over units: what one thread does between two barriers; prediction; and the passes
+ * that a caller runs one by one. */
+#include "plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void share_of(size_t n, int thread, int n_threads, size_t *first, size_t *end)
+{
+    *first = n * (size_t)thread / (size_t)n_threads;
+    *end = n * (size_t)(thread + 1) / (size_t)n_threads;
+}
+
+/* Units in a row with about as many weights for each thread; always the same ones, for its caches' sake. */
+void share_of_units(const cmlp_plan *plan, int thread, int n_threads, size_t *first, size_t *end)
+{
+    size_t total = 0, sum = 0;
+    for (size_t i = 0; i < plan->n_units; i++)
+        total += (plan->units[i].c1 - plan->units[i].c0) * (plan->units[i].i1 - plan->units[i].i0);
+    size_t from = total / (size_t)n_threads * (size_t)thread;
+    size_t to = thread == n_threads - 1 ? total : total / (size_t)n_threads * (size_t)(thread + 1);
+    *first = *end = plan->n_units;
+    for (size_t i = 0; i < plan->n_units; i++) {
+        size_t weight = (plan->units[i].c1 - plan->units[i].c0) * (plan->units[i].i1 - plan->units[i].i0);
+        size_t middle = sum + weight / 2;
+        if (middle >= from && middle < to) {
+            *first = cmlp_min(*first, i);
+            *end = i + 1;
+        }
+        sum += weight;
+    }
+    *end = *first == plan->n_units ? plan->n_units : *end;
+}
+
+static pass from_row(const pass *p, size_t r)
+{
+    pass q = *p;
+    q.row += r;
+    return q;
+}
+
+void run_forward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1)
+{
+    pass q = from_row(p, r0);
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        const step *s = &plan->steps[i];
+        void *y = plan_at(plan, slot, s->y, r0, s->ld_out);
+        void *u = s->u == NO_BUFFER ? y : plan_at(plan, slot, s->u, r0, s->ld_out);
+        void *mask = s->mask == NO_BUFFER ? NULL : plan_at(plan, slot, s->mask, r0, s->ld_out);
+        s->kind->forward(s, &q, r1 - r0, plan_at(plan, slot, s->x, r0, s->ld_in), s->ld_in, u, y, s->ld_out, mask);
+    }
+}
+
+void run_backward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1, int need_dx)
+{
+    for (size_t i = plan->n_steps; i-- > 0;) {
+        const step *s = &plan->steps[i];
+        size_t ld = s->ld_out, to = i ? plan->steps[i - 1].d : need_dx ? plan->dx : NO_BUFFER;
+        s->kind->backward(s, p, r1 - r0, plan_at(plan, slot, s->x, r0, s->ld_in),
+                          s->u == NO_BUFFER ? NULL : plan_at(plan, slot, s->u, r0, ld),
+                          plan_at(plan, slot, s->y, r0, ld),
+                          s->mask == NO_BUFFER ? NULL : plan_at(plan, slot, s->mask, r0, ld),
+                          plan_at(plan, slot, s->d, r0, ld),
+                          to == NO_BUFFER ? NULL : plan_at(plan, slot, to, r0, s->ld_in));
+    }
+}
+
+/* The unit's gradient over the first rows of a slot.  gw: a packed matrix of g_rows rows from row g0 on that
+ * starts at the unit's column c0; gb: the unit's columns. */
+void unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb, size_t g0,
+                   size_t g_rows)
+{
+    const step *s = &plan->steps[u->step];
+    const cmlp_kernels *k = plan->k;
+    const char *x = slot + s->x, *d = slot + s->d + u->c0 * k->size;
+    size_t columns = u->c1 - u->c0;
+    if (cmlp_has_weight(s->layer))
+        k->outer(u->i0, u->i1, columns, rows, x, s->ld_in, d, s->ld_out, s->layer->nr, 0, g0, g_rows, gw);
+    if (u->i0 == 0 && s->layer->spec.kind == CMLP_PRELU)
+        k->prelu_slope(rows, columns, d, s->ld_out, x + u->c0 * k->size, s->ld_in, 0, gb);
+    else if (u->i0 == 0 && cmlp_has_bias(s->layer))
+        k->column_sums(columns, rows, d, s->ld_out, 0, gb);
+}
+
+/* ---- prediction ---- */
+
+typedef struct {
+    const cmlp_plan *plan;
+    size_t n, rows;
+    const char *x;
+    char *y, *scratch;
+    size_t half; /* bytes of one of a thread's two buffers */
+    int logits;
+} prediction;
+
+/* Rows [r0, r1) through all layers, between two buffers. */
+static void predict_rows(const prediction *c, size_t r0, size_t r1, char *scratch)
+{
+    const cmlp_plan *plan = c->plan;
+    size_t rows = r1 - r0, size = plan->k->size, ld = plan->n_in;
+    pass p = {.for_loss = c->logits, .row = r0};
+    char *out = c->y + r0 * plan->n_out * size, *buffer[2] = {scratch, scratch + c->half};
+    const char *x = c->x + r0 * plan->n_in * size;
+    int next = 0;
+    if (plan->steps[0].layer->spec.kind != CMLP_DENSE) {
+        /* Only products read rows that are not padded. */
+        ld = plan->ld_in;
+        for (size_t r = 0; r < rows; r++)
+            memcpy(buffer[0] + r * ld * size, x + r * plan->n_in * size, plan->n_in * size);
+        x = buffer[0];
+        next = 1;
+    }
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        const step *s = &plan->steps[i];
+        int straight = i + 1 == plan->n_steps && s->n_out % plan->k->vw == 0;
+        char *y = straight ? out : buffer[next];
+        size_t ldy = straight ? s->n_out : s->ld_out;
+        if (s->layer->spec.kind != CMLP_DENSE && straight)
+            ldy = ld, y = (char *)(uintptr_t)x;
+        s->kind->forward(s, &p, rows, x, ld, y, y, ldy, NULL);
+        x = y, ld = ldy;
+        next ^= 1;
+    }
+    for (size_t r = 0; x != out && r < rows; r++)
+        memcpy(out + r * plan->n_out * size, x + r * ld * size, plan->n_out * size);
+}
+
+static void predict_share(void *ctx, int thread, int n_threads)
+{
+    const prediction *c = ctx;
+    size_t chunks = (c->n + c->rows - 1) / c->rows, first, end;
+    share_of(chunks, thread, n_threads, &first, &end);
+    for (size_t i = first; i < end; i++)
+        predict_rows(c, i * c->rows, cmlp_min((i + 1) * c->rows, c->n), c->scratch + 2 * c->half * (size_t)thread);
+}
+
+#define STACK_BYTES 16384
+
+cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int logits, void *y)
+{
+    if (!n)
+        return CMLP_OK;
+    size_t widest = plan->ld_in;
+    for (size_t i = 0; i < plan->n_steps; i++)
+        widest = cmlp_max(widest, plan->steps[i].ld_out);
+    size_t row_bytes = widest * plan->k->size;
+    size_t rows = cmlp_max(((size_t)256 << 10) / row_bytes / 48, 1) * 48;
+    int threads = plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
+    rows = cmlp_min(rows, cmlp_round_up((n + (size_t)threads - 1) / (size_t)threads, threads > 1 ? ROW_BLOCK : 1));
+    prediction c = {plan, n, rows, x, y, NULL, cmlp_round_up(rows * row_bytes, CMLP_LINE), logits};
+    _Alignas(CMLP_LINE) char stack[STACK_BYTES];
+    size_t bytes = 2 * c.half * (size_t)threads;
+    c.scratch = bytes <= STACK_BYTES ? stack : cmlp_alloc(bytes);
+    if (!c.scratch)
+        return CMLP_E_MEMORY;
+    cmlp_parallel(threads, predict_share, &c);
+    if (c.scratch != stack)
+        cmlp_free(c.scratch);
+    return CMLP_OK;
+}
+
+/* ---- forward and backward for the caller's own loss ---- */
+
+typedef struct {
+    cmlp_plan *plan;
+    const char *from;
+    char *to;
+} exchange;
+
+static void copy_rows(size_t rows, size_t bytes, char *to, size_t to_stride, const char *from, size_t from_stride)
+{
+    for (size_t r = 0; r < rows; r++)
+        memcpy(to + r * to_stride, from + r * from_stride, bytes);
+}
+
+static void forward_share(void *ctx, int thread, int n_threads)
+{
+    exchange *c = ctx;
+    cmlp_plan *plan = c->plan;
+    size_t blocks = (plan->forward_rows + ROW_BLOCK - 1) / ROW_BLOCK, b0, b1, size = plan->k->size;
+    share_of(blocks, thread, n_threads, &b0, &b1);
+    size_t r0 = b0 * ROW_BLOCK, r1 = cmlp_min(b1 * ROW_BLOCK, plan->forward_rows);
+    if (r0 >= r1)
+        return;
+    copy_rows(r1 - r0, plan->n_in * size, plan_at(plan, plan->arena, plan->steps[0].x, r0, plan->ld_in),
+              plan->ld_in * size, c->from + r0 * plan->n_in * size, plan->n_in * size);
+    run_forward(plan, &plan->forward_pass, plan->arena, r0, r1);
+    const step *last = &plan->steps[plan->n_steps - 1];
+    copy_rows(r1 - r0, plan->n_out * size, c->to + r0 * plan->n_out * size, plan->n_out * size,
+              plan_at(plan, plan->arena, last->y, r0, plan->ld_out), plan->ld_out * size);
+}
+
+cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training, void *y)
+{
+    if (plan->opt || !n || n > plan->spec.batch)
+        return CMLP_E_ARGUMENT;
+    plan->forward_rows = n;
+    plan->forward_pass = (pass){.training = training, .seed = plan->spec.seed, .t = plan->forwards};
+    plan->forwards += training != 0;
+    exchange c = {plan, x, y};
+    int threads = plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
+    cmlp_parallel(threads, forward_share, &c);
+    return CMLP_OK;
+}
+
+static void backward_share(void *ctx, int thread, int n_threads)
+{
+    exchange *c = ctx;
+    cmlp_plan *plan = c->plan;
+    size_t blocks = (plan->forward_rows + ROW_BLOCK - 1) / ROW_BLOCK, b0, b1, size = plan->k->size;
+    share_of(blocks, thread, n_threads, &b0, &b1);
+    size_t r0 = b0 * ROW_BLOCK, r1 = cmlp_min(b1 * ROW_BLOCK, plan->forward_rows);
+    if (r0 < r1) {
+        const step *last = &plan->steps[plan->n_steps - 1];
+        copy_rows(r1 - r0, plan->n_out * size, plan_at(plan, plan->arena, last->d, r0, plan->ld_out),
+                  plan->ld_out * size, c->from + r0 * plan->n_out * size, plan->n_out * size);
+        run_backward(plan, &plan->forward_pass, plan->arena, r0, r1, c->to != NULL);
+        if (c->to)
+            copy_rows(r1 - r0, plan->n_in * size, c->to + r0 * plan->n_in * size, plan->n_in * size,
+                      plan_at(plan, plan->arena, plan->dx, r0, plan->ld_in), plan->ld_in * size);
+    }
+    cmlp_wait(&plan->barrier, n_threads);
+    size_t u0, u1;
+    share_of_units(plan, thread, n_threads, &u0, &u1);
+    for (size_t i = u0; i < u1; i++) {
+        const unit *u = &plan->units[i];
+        const step *s = &plan->steps[u->step];
+        char *gw = s->layer->gw, *gb = s->layer->gb;
+        unit_gradient(plan, u, plan->arena, plan->forward_rows, gw ? gw + u->c0 * s->n_in * size : NULL,
+                      gb ? gb + u->c0 * size : NULL, 0, s->n_in);
+    }
+}
+
+cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx)
+{
+    if (plan->opt || !plan->forward_rows)
+        return CMLP_E_ARGUMENT;
+    exchange c = {plan, dy, dx};
+    int threads = plan_threads_for(plan, 4.0 * (double)plan->parameters * (double)plan->forward_rows,
+                                   (plan->forward_rows + ROW_BLOCK - 1) / ROW_BLOCK);
+    cmlp_parallel(threads, backward_share, &c);
+    return CMLP_OK;
+}
+
+cmlp_status cmlp_deltas(const cmlp_plan *plan, double *norms)
+{
+    if (plan->opt || !plan->forward_rows)
+        return CMLP_E_ARGUMENT;
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        const step *s = &plan->steps[i];
+        double norm = sqrt(plan->k->sum_squares(plan->forward_rows * s->ld_out, plan->arena + s->d));
+        for (size_t l = s->index; l <= s->last_layer; l++)
+            norms[l] = norm;
+    }
+    return CMLP_OK;
+}

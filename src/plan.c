@@ -1,0 +1,298 @@
+/* A network, a loss and an optimizer turned into a plan: steps, an arena, shares of work. */
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Nets whose parameters take no more than this go by groups of rows. */
+#define GROUP_BYTES (96 << 10)
+/* What one slot of such a net should take: it stays in L1 while its rows go through. */
+#define CHUNK_BYTES (40 << 10)
+#define MOST_GROUPS 8
+/* Floating-point operations for which another thread is worth its barriers. */
+#define FLOPS_PER_THREAD 4e5
+
+void *plan_at(const cmlp_plan *plan, char *slot, size_t offset, size_t row, size_t ld)
+{
+    return slot + offset + row * ld * plan->k->size;
+}
+
+void *plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part)
+{
+    if (!plan->opt)
+        return part == CMLP_WEIGHT ? s->layer->gw : s->layer->gb;
+    return plan->grads + group * plan->grad_bytes + (part == CMLP_WEIGHT ? s->gw : s->gb);
+}
+
+int plan_threads_for(const cmlp_plan *plan, double flops, size_t pieces)
+{
+    double most = flops / FLOPS_PER_THREAD;
+    int n = cmlp_threads_for(plan->spec.n_threads);
+    if (n > most)
+        n = most < 1.0 ? 1 : (int)most;
+    return (size_t)n > pieces ? (int)pieces : n;
+}
+
+/* Rows are padded to whole vectors; a row length that would put every row into the same cache sets grows by
+ * a line. */
+static size_t leading(const cmlp_kernels *k, size_t n)
+{
+    size_t ld = cmlp_round_up(n, k->vw);
+    return ld * k->size % 1024 == 0 ? ld + CMLP_LINE / k->size : ld;
+}
+
+static int takes_in(const cmlp_layer_spec *dense, const cmlp_layer_spec *next)
+{
+    return dense->kind == CMLP_DENSE && dense->activation == CMLP_IDENTITY && next->kind == CMLP_ACTIVATION;
+}
+
+/* One step a layer; an activation layer behind a plain dense one becomes part of its step. */
+static void make_steps(cmlp_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_layers; i++) {
+        cmlp_layer *l = plan->layers[i];
+        const cmlp_layer_spec *spec = &l->spec;
+        step *s = &plan->steps[plan->n_steps++];
+        *s = (step){.kind = step_kind_of(spec->kind), .k = plan->k, .layer = l, .index = i, .last_layer = i};
+        s->n_in = spec->n_in, s->n_out = spec->n_out;
+        s->ld_in = leading(plan->k, s->n_in), s->ld_out = leading(plan->k, s->n_out);
+        if (i + 1 < plan->n_layers && takes_in(spec, &plan->layers[i + 1]->spec)) {
+            s->last_layer = ++i;
+            spec = &plan->layers[i]->spec;
+        }
+        s->activation = spec->activation;
+        s->param = spec->param[0];
+        plan->parameters += cmlp_layer_count(l, CMLP_WEIGHT);
+    }
+    const step *last = &plan->steps[plan->n_steps - 1];
+    plan->n_in = plan->steps[0].n_in, plan->ld_in = plan->steps[0].ld_in;
+    plan->n_out = last->n_out, plan->ld_out = last->ld_out;
+}
+
+static cmlp_status check_pair(cmlp_plan *plan)
+{
+    for (size_t i = 0; plan->spec.loss >= 0 && i < plan->n_steps; i++)
+        if (plan->steps[i].activation == CMLP_STEP)
+            return CMLP_E_PAIR;
+    step *last = &plan->steps[plan->n_steps - 1];
+    int has_activation = last->layer->spec.kind == CMLP_DENSE || last->layer->spec.kind == CMLP_ACTIVATION;
+    int activation = has_activation ? last->activation : CMLP_RELU;
+    if (last->layer->spec.kind == CMLP_DROPOUT)
+        activation = CMLP_IDENTITY;
+    if (plan->spec.loss < 0)
+        return CMLP_OK;
+    cmlp_pair pair = cmlp_pair_mode(activation, plan->spec.loss);
+    last->fused_output = has_activation && pair == CMLP_FUSED;
+    return pair == CMLP_REFUSED ? CMLP_E_PAIR : CMLP_OK;
+}
+
+static size_t reserve(size_t *total, size_t bytes)
+{
+    size_t at = *total;
+    *total += cmlp_round_up(bytes, CMLP_LINE);
+    return at;
+}
+
+/* Offsets of everything that a slot of `rows` rows holds. */
+static size_t lay_out_slot(cmlp_plan *plan, size_t rows)
+{
+    size_t total = 0, size = plan->k->size;
+    size_t x = reserve(&total, rows * plan->ld_in * size);
+    plan->dx = NO_BUFFER;
+    if (!plan->opt)
+        plan->dx = reserve(&total, rows * plan->ld_in * size);
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        step *s = &plan->steps[i];
+        size_t bytes = rows * s->ld_out * size;
+        s->x = x;
+        int keeps_input = s->layer->spec.kind == CMLP_DENSE && step_needs_input(s->activation);
+        int random = s->layer->spec.kind == CMLP_DROPOUT || s->layer->spec.kind == CMLP_RRELU;
+        s->u = keeps_input ? reserve(&total, bytes) : NO_BUFFER;
+        s->y = reserve(&total, bytes);
+        s->d = reserve(&total, bytes);
+        s->mask = random ? reserve(&total, bytes) : NO_BUFFER;
+        x = s->y;
+    }
+    plan->labels = reserve(&total, rows * sizeof(int64_t));
+    plan->targets = reserve(&total, plan->spec.loss >= 0 ? rows * plan->ld_out * size : 0);
+    plan->weights = reserve(&total, rows * size);
+    return total;
+}
+
+static void lay_out_gradients(cmlp_plan *plan)
+{
+    plan->grad_bytes = 0;
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        step *s = &plan->steps[i];
+        s->gw = reserve(&plan->grad_bytes, cmlp_has_weight(s->layer) ? cmlp_weight_size(s->layer) * plan->k->size : 0);
+        s->gb = reserve(&plan->grad_bytes, s->layer->pad_out * plan->k->size);
+    }
+}
+
+/* Groups and chunks are functions of shapes alone. */
+static void choose_groups(cmlp_plan *plan)
+{
+    size_t blocks = (plan->spec.batch + ROW_BLOCK - 1) / ROW_BLOCK;
+    plan->groups = 0;
+    plan->chunk = blocks * ROW_BLOCK;
+    if (!plan->opt || plan->grad_bytes > GROUP_BYTES)
+        return;
+    size_t per_row = lay_out_slot(plan, ROW_BLOCK) / ROW_BLOCK;
+    size_t fit = cmlp_max(CHUNK_BYTES / per_row / ROW_BLOCK, 1);
+    plan->groups = blocks < 2 ? 1 : blocks < 8 ? 2 : blocks < 32 ? 4 : MOST_GROUPS;
+    plan->chunk = cmlp_min(fit, (blocks + plan->groups - 1) / plan->groups) * ROW_BLOCK;
+}
+
+static size_t count_units(cmlp_plan *plan, unit *units, size_t rows_each, size_t panels_each)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        const cmlp_layer *l = plan->steps[i].layer;
+        if (!cmlp_has_weight(l) && !cmlp_has_bias(l))
+            continue;
+        size_t rows = cmlp_has_weight(l) ? l->spec.n_in : 1, wide = panels_each * l->nr;
+        for (size_t c0 = 0; c0 < l->pad_out; c0 += wide)
+            for (size_t i0 = 0; i0 < rows; i0 += rows_each, n++)
+                if (units)
+                    units[n] = (unit){i, c0, cmlp_min(c0 + wide, l->pad_out), i0, cmlp_min(i0 + rows_each, rows)};
+    }
+    return n;
+}
+
+/* Rows of a unit are whole vectors, so that its transpose is; small nets get smaller units to share. */
+static cmlp_status make_units(cmlp_plan *plan)
+{
+    size_t rows = plan->groups ? 32 : 256, panels = plan->groups ? 1 : 8;
+    plan->n_units = count_units(plan, NULL, rows, panels);
+    plan->units = calloc(plan->n_units + 1, sizeof *plan->units);
+    if (!plan->units)
+        return CMLP_E_MEMORY;
+    count_units(plan, plan->units, rows, panels);
+    size_t widest = plan->k->nv_max * plan->k->vw * panels;
+    plan->scratch_bytes = cmlp_round_up((rows + 1) * widest * plan->k->size, CMLP_LINE);
+    return CMLP_OK;
+}
+
+static double flops_of_step(const cmlp_plan *plan, size_t rows)
+{
+    return 6.0 * (double)plan->parameters * (double)rows;
+}
+
+static cmlp_status allocate(cmlp_plan *plan)
+{
+    int wanted = cmlp_threads_for(plan->spec.n_threads);
+    size_t pieces = plan->groups ? plan->groups : (plan->spec.batch + ROW_BLOCK - 1) / ROW_BLOCK;
+    plan->threads = plan_threads_for(plan, flops_of_step(plan, plan->spec.batch), pieces);
+    plan->n_slots = plan->groups ? (size_t)plan->threads : 1;
+    plan->slot_bytes = lay_out_slot(plan, plan->chunk) + CMLP_LINE;
+    plan->arena_bytes = plan->n_slots * plan->slot_bytes;
+    plan->arena = cmlp_alloc(plan->arena_bytes);
+    plan->scratch = cmlp_alloc((size_t)wanted * plan->scratch_bytes);
+    plan->partial = cmlp_alloc((plan->spec.batch / ROW_BLOCK + 1) * sizeof *plan->partial);
+    plan->norms = cmlp_alloc((plan->n_units + 1) * sizeof *plan->norms);
+    if (!plan->arena || !plan->scratch || !plan->partial || !plan->norms)
+        return CMLP_E_MEMORY;
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        cmlp_layer *l = plan->steps[i].layer;
+        /* The first layer's gradient of x is wanted only by plans that compute for others. */
+        if ((i > 0 || !plan->opt) && cmlp_layer_need_transpose(l))
+            return CMLP_E_MEMORY;
+        if (!plan->opt && cmlp_layer_need_grad(l))
+            return CMLP_E_MEMORY;
+    }
+    return plan->groups ? plan_need_grads(plan) : CMLP_OK;
+}
+
+/* Whole gradients: a block for each group, or one. */
+cmlp_status plan_need_grads(cmlp_plan *plan)
+{
+    if (plan->grads || !plan->opt)
+        return CMLP_OK;
+    plan->grads = cmlp_alloc(cmlp_max(plan->groups, 1) * plan->grad_bytes);
+    return plan->grads ? CMLP_OK : CMLP_E_MEMORY;
+}
+
+static cmlp_status check_chain(const cmlp_plan_spec *spec, cmlp_layer *const *layers, size_t n,
+                               const cmlp_optimizer *opt)
+{
+    if (!n || !spec->batch || spec->batch > SIZE_MAX / 4096 || spec->loss >= CMLP_N_LOSSES)
+        return CMLP_E_ARGUMENT;
+    for (size_t i = 0; i < n; i++) {
+        if (layers[i]->k != layers[0]->k)
+            return CMLP_E_ARGUMENT;
+        if (i && layers[i]->spec.n_in != layers[i - 1]->spec.n_out)
+            return CMLP_E_ARGUMENT;
+        if (opt && (opt->n_layers != n || opt->layers[i] != layers[i]))
+            return CMLP_E_ARGUMENT;
+    }
+    return opt && spec->loss < 0 ? CMLP_E_ARGUMENT : CMLP_OK;
+}
+
+static cmlp_status build(cmlp_plan *plan)
+{
+    make_steps(plan);
+    cmlp_status status = check_pair(plan);
+    if (status)
+        return status;
+    lay_out_gradients(plan);
+    choose_groups(plan);
+    status = make_units(plan);
+    if (status)
+        return status;
+    /* Steps of a microsecond do not look at the clock each time. */
+    double steps = 3e5 / (flops_of_step(plan, plan->spec.batch) + 1e3);
+    plan->poll_every = steps < 1.0 ? 1 : (size_t)steps;
+    return allocate(plan);
+}
+
+cmlp_status cmlp_plan_new(const cmlp_plan_spec *spec, cmlp_layer *const *layers, size_t n_layers,
+                          cmlp_optimizer *opt, cmlp_plan **out)
+{
+    cmlp_status status = check_chain(spec, layers, n_layers, opt);
+    if (status)
+        return status;
+    cmlp_plan *plan = cmlp_alloc(sizeof *plan);
+    if (!plan)
+        return CMLP_E_MEMORY;
+    plan->spec = *spec;
+    plan->k = layers[0]->k;
+    plan->opt = opt;
+    plan->n_layers = n_layers;
+    plan->layers = calloc(n_layers, sizeof *plan->layers);
+    plan->steps = calloc(n_layers, sizeof *plan->steps);
+    if (plan->layers)
+        memcpy(plan->layers, layers, n_layers * sizeof *layers);
+    status = plan->layers && plan->steps ? build(plan) : CMLP_E_MEMORY;
+    if (status) {
+        cmlp_plan_free(plan);
+        return status;
+    }
+    *out = plan;
+    return CMLP_OK;
+}
+
+void cmlp_plan_free(cmlp_plan *plan)
+{
+    if (!plan)
+        return;
+    cmlp_free(plan->arena);
+    cmlp_free(plan->scratch);
+    cmlp_free(plan->partial);
+    cmlp_free(plan->norms);
+    cmlp_free(plan->grads);
+    cmlp_free(plan->good);
+    free(plan->order);
+    free(plan->units);
+    free(plan->steps);
+    free(plan->layers);
+    cmlp_free(plan);
+}
+
+cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan) { return &plan->cursor; }
+int cmlp_plan_threads(const cmlp_plan *plan) { return plan->threads; }
+
+size_t cmlp_plan_bytes(const cmlp_plan *plan)
+{
+    size_t grads = plan->grads ? cmlp_max(plan->groups, 1) * plan->grad_bytes : 0;
+    return plan->arena_bytes + grads + plan->good_bytes + plan->scratch_bytes * (size_t)plan->threads;
+}

@@ -1,0 +1,159 @@
+/* What each kind of layer does with rows; a new kind is one more entry in the table at the end. */
+#include "plan.h"
+
+#include <string.h>
+
+/* The activation of a step over rows: y from u, which may be y. */
+static void apply_activation(const step *s, const pass *p, size_t rows, const void *u, void *y, size_t ld)
+{
+    if (s->activation == CMLP_IDENTITY || (p->for_loss && s->fused_output)) {
+        if (u != y)
+            memcpy(y, u, rows * ld * s->k->size);
+    } else if (s->activation == CMLP_SOFTMAX) {
+        s->k->softmax(rows, s->n_out, u, ld, 0, y, ld);
+    } else {
+        s->k->activate(s->activation, rows * ld, u, s->param, y);
+    }
+}
+
+/* to = d times the derivative; to may be d.  source: y, or u where the derivative is written in it. */
+static void apply_derivative(const step *s, const pass *p, size_t rows, const void *d, const void *source,
+                             void *to)
+{
+    if (s->activation == CMLP_IDENTITY || (p->for_loss && s->fused_output)) {
+        if (d != to)
+            memcpy(to, d, rows * s->ld_out * s->k->size);
+    } else if (s->activation == CMLP_SOFTMAX) {
+        s->k->softmax_back(rows, s->n_out, d, s->ld_out, source, s->ld_out, to, s->ld_out);
+    } else {
+        s->k->derive(s->activation, rows * s->ld_out, d, source, s->param, to);
+    }
+}
+
+static void dense_forward(const step *s, const pass *p, size_t rows, const void *x, size_t ldx, void *u,
+                          void *y, size_t ldy, void *mask)
+{
+    (void)mask;
+    const cmlp_layer *l = s->layer;
+    s->k->product(rows, l->pad_out, s->n_in, x, ldx, l->w, l->nr, l->b, u, ldy);
+    apply_activation(s, p, rows, u, y, ldy);
+}
+
+static void dense_backward(const step *s, const pass *p, size_t rows, const void *x, const void *u,
+                           const void *y, const void *mask, void *d, void *dx)
+{
+    (void)x, (void)mask;
+    const cmlp_layer *l = s->layer;
+    apply_derivative(s, p, rows, d, s->u != NO_BUFFER ? u : y, d);
+    if (dx)
+        s->k->product(rows, l->pad_in, s->n_out, d, s->ld_out, l->wt, l->nr_t, NULL, dx, s->ld_in);
+}
+
+static void activation_forward(const step *s, const pass *p, size_t rows, const void *x, size_t ldx, void *u,
+                               void *y, size_t ldy, void *mask)
+{
+    (void)ldx, (void)u, (void)mask;
+    apply_activation(s, p, rows, x, y, ldy);
+}
+
+int step_needs_input(int activation)
+{
+#define SOURCE_ENTRY(id, name, default_p, source, f, df) source,
+    static const char sources[] = {CMLP_ACTIVATIONS(SOURCE_ENTRY) FROM_OUTPUT};
+    return sources[activation] == FROM_INPUT;
+}
+
+static void activation_backward(const step *s, const pass *p, size_t rows, const void *x, const void *u,
+                                const void *y, const void *mask, void *d, void *dx)
+{
+    (void)u, (void)mask;
+    if (dx)
+        apply_derivative(s, p, rows, d, step_needs_input(s->activation) ? x : y, dx);
+}
+
+static void prelu_forward(const step *s, const pass *p, size_t rows, const void *x, size_t ldx, void *u,
+                          void *y, size_t ldy, void *mask)
+{
+    (void)p, (void)u, (void)mask;
+    s->k->prelu(rows, s->layer->pad_out, x, ldx, s->layer->b, y, ldy);
+}
+
+static void prelu_backward(const step *s, const pass *p, size_t rows, const void *x, const void *u,
+                           const void *y, const void *mask, void *d, void *dx)
+{
+    (void)p, (void)u, (void)y, (void)mask;
+    if (dx)
+        s->k->prelu_back(rows, s->layer->pad_out, d, s->ld_out, x, s->ld_in, s->layer->b, dx, s->ld_in);
+}
+
+/* Factors of dropout (0 or 1/(1 - rate)) and of randomised ReLU (1, or a slope where x < 0).  A factor is a
+ * function of the seed, the step, the layer, the row of the minibatch and the column alone. */
+#define DEFINE_MASK(type)                                                                               \
+    static void mask_##type(const step *s, const pass *p, size_t rows, const type *x, type *mask)       \
+    {                                                                                                   \
+        const double *param = s->layer->spec.param;                                                     \
+        int dropout = s->layer->spec.kind == CMLP_DROPOUT;                                              \
+        double rate = p->training ? param[0] : 0.0, mean = 0.5 * (param[0] + param[1]);                 \
+        double low = p->training ? param[0] : mean, high = p->training ? param[1] : mean;               \
+        type keep = (type)(1.0 / (1.0 - rate));                                                         \
+        uint32_t key[2] = {(uint32_t)p->seed, (uint32_t)(p->seed >> 32) ^ (uint32_t)(s->index + 1) << 16}; \
+        for (size_t r = 0; r < rows; r++)                                                               \
+            for (size_t j = 0; j < s->n_out; j += 4) {                                                  \
+                uint32_t bits[4], counter[4] = {(uint32_t)(j / 4), (uint32_t)(p->row + r),              \
+                                                (uint32_t)p->t, (uint32_t)(p->t >> 32)};                \
+                cmlp_philox(counter, key, bits);                                                        \
+                for (size_t l = 0; l < 4 && j + l < s->n_out; l++) {                                    \
+                    double random = (double)bits[l] * 0x1p-32;                                          \
+                    size_t at = r * s->ld_out + j + l;                                                  \
+                    if (dropout)                                                                        \
+                        mask[at] = random < rate ? (type)0 : keep;                                      \
+                    else                                                                                \
+                        mask[at] = x[at] < 0 ? (type)(low + (high - low) * random) : (type)1;           \
+                }                                                                                       \
+            }                                                                                           \
+    }
+DEFINE_MASK(float)
+DEFINE_MASK(double)
+
+static void make_mask(const step *s, const pass *p, size_t rows, const void *x, void *mask)
+{
+    if (s->k->size == sizeof(float))
+        mask_float(s, p, rows, x, mask);
+    else
+        mask_double(s, p, rows, x, mask);
+}
+
+static void random_forward(const step *s, const pass *p, size_t rows, const void *x, size_t ldx, void *u,
+                           void *y, size_t ldy, void *mask)
+{
+    (void)ldx, (void)u;
+    const double *param = s->layer->spec.param;
+    if (mask) {
+        make_mask(s, p, rows, x, mask);
+        s->k->multiply(rows * ldy, x, mask, y);
+    } else if (s->layer->spec.kind == CMLP_RRELU) {
+        s->k->activate(CMLP_LEAKY_RELU, rows * ldy, x, 0.5 * (param[0] + param[1]), y);
+    } else if (x != y) {
+        memcpy(y, x, rows * ldy * s->k->size);
+    }
+}
+
+static void random_backward(const step *s, const pass *p, size_t rows, const void *x, const void *u,
+                            const void *y, const void *mask, void *d, void *dx)
+{
+    (void)p, (void)x, (void)u, (void)y;
+    if (dx)
+        s->k->multiply(rows * s->ld_in, d, mask, dx);
+}
+
+const step_kind *step_kind_of(cmlp_layer_kind kind)
+{
+    static const step_kind kinds[] = {
+        [CMLP_DENSE] = {dense_forward, dense_backward},
+        [CMLP_ACTIVATION] = {activation_forward, activation_backward},
+        [CMLP_PRELU] = {prelu_forward, prelu_backward},
+        [CMLP_RRELU] = {random_forward, random_backward},
+        [CMLP_DROPOUT] = {random_forward, random_backward},
+    };
+    return &kinds[kind];
+}
