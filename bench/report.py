@@ -1,0 +1,267 @@
+"""Tables from the results, for the terminal and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .rounds import Json
+
+MISSING = "-"
+
+
+@dataclass
+class Table:
+    """A table of text; the first column is left aligned, the others right."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def tables(results: Json) -> list[Table]:
+    """All tables of the results."""
+    makers: dict[str, Callable[[Json], list[Table]]] = {
+        "limits": lambda r: [limits_table(r)],
+        "train": lambda r: [train_table(r), share_table(r)],
+        "inference": lambda r: [inference_table(r)],
+        "kernels": lambda r: [kernels_table(r)],
+        "threads": lambda r: [threads_table(r)],
+        "end_to_end": end_to_end_tables,
+    }
+    made = [machine_table(results)]
+    for section, maker in makers.items():
+        if results.get(section):
+            made += maker(results)
+    return made
+
+
+def number(value: float | None, unit: float = 1.0) -> str:
+    """Three digits, or more where there are more before the point."""
+    if value is None:
+        return MISSING
+    scaled = value * unit
+    if abs(scaled) >= 100:
+        return f"{scaled:,.0f}"
+    return f"{scaled:.3g}" if abs(scaled) < 10 else f"{scaled:.1f}"
+
+
+def microseconds(seconds: float | None) -> str:
+    """Seconds as microseconds."""
+    return number(seconds, 1e6)
+
+
+def percent(share: float | None) -> str:
+    """A share as whole percents."""
+    return MISSING if share is None else f"{100 * share:.0f} %"
+
+
+def times(ratio: float | None) -> str:
+    """A ratio of times."""
+    return MISSING if ratio is None else f"{ratio:.2f}"
+
+
+def machine_table(results: Json) -> Table:
+    """Machine, libraries and settings."""
+    machine, settings, info = results["machine"], results["settings"], results["cmlp"] or {}
+    caches = ", ".join(f"{k} {v}" for k, v in machine["caches"].items())
+    table = Table("Machine", ["what", "value"])
+    table.rows = [
+        ["processor", f"{machine['processor']} ({machine['architecture']})"],
+        ["threads, of processors", f"{settings['threads']}, of {machine['processors_available']}"],
+        ["caches", caches or MISSING],
+        ["system, Python", f"{machine['system']}, {machine['python']}"],
+        ["instruction set of cmlp", str(info.get("isa", MISSING))],
+        ["element type", settings["dtype"]],
+        ["libraries", ", ".join(f"{k} {v}" for k, v in results["libraries"].items())],
+    ]
+    table.notes = [f"{name} is missing: {why}" for name, why in results["missing"].items()]
+    if results["skipped"]:
+        table.notes.append(f"not in a quick run: {', '.join(results['skipped'])}")
+    if (machine["load_average"] or 0) > 0.5:
+        table.notes.append(f"the machine was busy: load {machine['load_average']:.2f} at the start")
+    idle = max(results["idle"].values(), default=0.0)
+    table.notes.append(f"a process waiting for its turn used at most {100 * idle:.1f} % of a core")
+    return table
+
+
+def limits_table(results: Json) -> Table:
+    """Peak and bandwidth."""
+    limits = results["limits"]
+    table = Table("Limits of the machine", ["threads", "FMA peak, GFLOP/s", "copy, GB/s"])
+    table.rows = [
+        [n, number(limits["fma_gflops"][n]), number(limits["copy_gbs"][n])]
+        for n in limits["fma_gflops"]
+    ]
+    return table
+
+
+def variants_of(measured: Sequence[Json]) -> list[str]:
+    """Names of the variants that occur, in order."""
+    return list(dict.fromkeys(row["variant"] for item in measured for row in item["rows"]))
+
+
+def seconds_by_variant(item: Json) -> dict[str, float]:
+    """Variant -> seconds, of those that were timed."""
+    return {row["variant"]: row["seconds"] for row in item["rows"] if "seconds" in row}
+
+
+def problems(measured: Sequence[Json], label: Callable[[Json], str]) -> list[str]:
+    """A line for each variant that could not be timed."""
+    return [
+        f"{label(item)}: {row['variant']}: {row['problem']}"
+        for item in measured
+        for row in item["rows"]
+        if "problem" in row
+    ]
+
+
+def comparison(
+    title: str, first: Sequence[str], measured: Sequence[Json], cells: Callable[[Json], list[str]]
+) -> Table:
+    """A table with a row for each comparison, a column for each variant, in microseconds."""
+    variants = variants_of(measured)
+    table = Table(f"{title}, microseconds", [*first, *variants, "best peer", "times faster"])
+    for item in measured:
+        seconds = seconds_by_variant(item)
+        columns = [microseconds(seconds.get(v)) for v in variants]
+        ends = [item["best_peer"] or MISSING, times(item["times_faster"])]
+        table.rows.append([*cells(item), *columns, *ends])
+    table.notes = problems(measured, lambda item: " ".join(cells(item)))
+    return table
+
+
+def train_table(results: Json) -> Table:
+    """Training steps in microseconds."""
+    measured = results["train"]
+    return comparison(
+        "Training step", ["net", "batch"], measured, lambda i: [i["title"], str(i["batch"])]
+    )
+
+
+def share_table(results: Json) -> Table:
+    """Training steps against the peak of the machine."""
+    measured = results["train"]
+    variants = variants_of(measured)
+    table = Table(
+        "Training step, GFLOP/s and share of the FMA peak", ["net", "batch", "peak", *variants]
+    )
+    for item in measured:
+        rows = {row["variant"]: row for row in item["rows"] if "seconds" in row}
+        cells = [
+            f"{number(rows[v]['gflops'])} ({percent(rows[v]['share'])})" if v in rows else MISSING
+            for v in variants
+        ]
+        table.rows.append([item["title"], str(item["batch"]), number(item["peak_gflops"]), *cells])
+    table.notes = [
+        "FLOP of a step: 2 b (3 P - P_first), with P weights of which P_first in the first layer"
+    ]
+    return table
+
+
+def inference_table(results: Json) -> Table:
+    """Inference in microseconds."""
+    measured = results["inference"]
+    return comparison(
+        "Inference", ["net", "rows"], measured, lambda i: [i["title"], str(i["batch"])]
+    )
+
+
+def kernels_table(results: Json) -> Table:
+    """Kernels in microseconds."""
+
+    def cells(item: Json) -> list[str]:
+        return [item["op"], item["activation"], " x ".join(map(str, item["shape"]))]
+
+    return comparison("Kernels", ["operation", "activation", "shape"], results["kernels"], cells)
+
+
+def threads_table(results: Json) -> Table:
+    """Steps by number of threads, in microseconds."""
+    measured = results["threads"]
+    counts = list(measured[0]["seconds"])
+    header = ["width", "batch", *counts, "default / best", "8 / all"]
+    table = Table("Training step of a net of two square layers by threads, microseconds", header)
+    for item in measured:
+        columns = [microseconds(item["seconds"][n]) for n in counts]
+        ends = [times(item["default_over_best"]), times(item["eight_over_all"])]
+        table.rows.append([str(item["width"]), str(item["batch"]), *columns, *ends])
+        table.notes += [f"{item['width']} at {item['batch']}: {p}" for p in item["problems"]]
+    return table
+
+
+def end_to_end_tables(results: Json) -> list[Table]:
+    """Epoch, small sets, import, size, memory."""
+    end = results["end_to_end"]
+    epoch = end["epoch"]
+    title = f"Epoch of 784-512-512-10, batch 128, {epoch['rows_of_data']} rows ({epoch['data']})"
+    made = [comparison(title, ["data"], [epoch], lambda i: [i["data"]])]
+    if any(item["rows"] for item in end["small_sets"]):
+        title = "fit of an MLPClassifier with default settings"
+        made.append(comparison(title, ["set"], end["small_sets"], lambda i: [i["set"]]))
+    table = Table("Import, beyond NumPy's own", ["module", "milliseconds"])
+    table.rows = [[name, number(s, 1e3)] for name, s in end["imports"].items()]
+    made.append(table)
+    table = Table("Installed size, without dependencies", ["package", "MB"])
+    table.rows = [[name, number(size, 1e-6)] for name, size in end["installed"].items()]
+    made.append(table)
+    table = Table("Memory of a fresh process", ["library", "imported, MB", "peak of training, MB"])
+    for item in end["memory"]:
+        sizes = [number(item.get(key), 1e-6) for key in ("imported", "peak")]
+        table.rows.append([item["variant"], *sizes])
+    made.append(table)
+    return made
+
+
+def markdown(made: Sequence[Table]) -> str:
+    """The tables in Markdown."""
+    parts = []
+    for table in made:
+        lines = [
+            f"### {table.title}\n",
+            "| " + " | ".join(table.header) + " |",
+            "|---" + "|---:" * (len(table.header) - 1) + "|",
+            *("| " + " | ".join(row) + " |" for row in table.rows),
+        ]
+        lines += ["", *(f"- {note}" for note in table.notes)] if table.notes else []
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def plain(table: Table) -> str:
+    """A table in aligned text."""
+    lines = [table.header, *table.rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
+    text = [table.title, "=" * len(table.title)]
+    for line in lines:
+        first = line[0].ljust(widths[0])
+        rest = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        text.append("  ".join([first, *rest]))
+    return "\n".join([*text, *(f"  {note}" for note in table.notes)])
+
+
+def show(made: Sequence[Table]) -> None:
+    """Print the tables, with rich where it is installed."""
+    try:
+        from rich.console import Console
+        from rich.table import Table as RichTable
+    except ImportError:
+        print("\n\n".join(plain(table) for table in made))
+        return
+    console = Console()
+    for table in made:
+        drawn = RichTable(title=table.title, title_justify="left")
+        for number_, name in enumerate(table.header):
+            drawn.add_column(name, justify="right" if number_ else "left")
+        for row in table.rows:
+            drawn.add_row(*row)
+        console.print(drawn)
+        for note in table.notes:
+            console.print(f"  {note}", markup=False)
+
+
+def write_markdown(path: Path, made: Sequence[Table]) -> None:
+    """Write the tables to a file."""
+    path.write_text(markdown(made), encoding="utf-8")
