@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -38,29 +39,28 @@ def measure(session: Session, mnist: Path | None) -> Json:
         "epoch", "small_sets", "imports", "installed" and "memory".
     """
     with tempfile.TemporaryDirectory() as folder:
-        rows = write_epoch(session, Path(folder), mnist)
-        epoch = measure_epoch(session, folder)
-        epoch |= {"rows_of_data": rows, "data": "MNIST" if mnist else "random"}
+        source = write_epoch(session, Path(folder), mnist)
+        epoch = {**source, **measure_epoch(session, folder)}
         memory = measure_memory(session, folder)
     return {
         "epoch": epoch,
         "small_sets": measure_small_sets(session),
         "imports": measure_imports(session.effort),
-        "installed": {name: installed_bytes(name) for _, name in LIBRARIES.values()},
+        "installed": {name: installed_bytes(parts) for name, (_, *parts) in LIBRARIES.items()},
         "memory": memory,
     }
 
 
-def write_epoch(session: Session, folder: Path, mnist: Path | None) -> int:
-    """Leave x.npy and t.npy for the workers; the number of rows."""
+def write_epoch(session: Session, folder: Path, mnist: Path | None) -> Json:
+    """Leave x.npy and t.npy for the workers; what they are."""
     if mnist is not None and "cmlp" in session.workers:
         session.workers["cmlp"].call("write_mnist", folder=str(mnist), out=str(folder))
-        return EPOCH_ROWS
+        return {"data": "MNIST", "rows_of_data": EPOCH_ROWS}
     rows = EPOCH_ROWS // 10 if session.quick else EPOCH_ROWS
     rng = np.random.default_rng(4)
     np.save(folder / "x.npy", rng.random((rows, 784), dtype=np.float32))
     np.save(folder / "t.npy", rng.integers(0, 10, rows))
-    return rows
+    return {"data": "random", "rows_of_data": rows}
 
 
 def measure_epoch(session: Session, folder: str) -> Json:
@@ -105,11 +105,17 @@ def import_seconds(module: str) -> float | None:
     return float(done.stdout) if done.returncode == 0 else None
 
 
-def installed_bytes(distribution: str) -> int | None:
-    """Bytes of the files of an installed distribution, compiled Python aside.
+def installed_bytes(distributions: Sequence[str]) -> int | None:
+    """Bytes of the files of installed distributions, compiled Python aside.
 
-    None where it is missing or where its files lie elsewhere, as those of an editable install do.
+    None where one is missing or its files lie elsewhere, as those of an editable install do.
     """
+    sizes = [distribution_bytes(name) for name in distributions]
+    return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def distribution_bytes(distribution: str) -> int | None:
+    """The same of one distribution."""
     try:
         found = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:

@@ -48,11 +48,6 @@ def number(value: float | None, unit: float = 1.0) -> str:
     return f"{scaled:.3g}" if abs(scaled) < 10 else f"{scaled:.1f}"
 
 
-def microseconds(seconds: float | None) -> str:
-    """Seconds as microseconds."""
-    return number(seconds, 1e6)
-
-
 def percent(share: float | None) -> str:
     """A share as whole percents."""
     return MISSING if share is None else f"{100 * share:.0f} %"
@@ -119,14 +114,19 @@ def problems(measured: Sequence[Json], label: Callable[[Json], str]) -> list[str
 
 
 def comparison(
-    title: str, first: Sequence[str], measured: Sequence[Json], cells: Callable[[Json], list[str]]
+    title: str,
+    first: Sequence[str],
+    measured: Sequence[Json],
+    cells: Callable[[Json], list[str]],
+    unit: str = "microseconds",
 ) -> Table:
-    """A table with a row for each comparison, a column for each variant, in microseconds."""
+    """A table with a row for each comparison and a column for each variant."""
+    per_second = {"microseconds": 1e6, "milliseconds": 1e3}[unit]
     variants = variants_of(measured)
-    table = Table(f"{title}, microseconds", [*first, *variants, "best peer", "times faster"])
+    table = Table(f"{title}, {unit}", [*first, *variants, "best peer", "times faster"])
     for item in measured:
         seconds = seconds_by_variant(item)
-        columns = [microseconds(seconds.get(v)) for v in variants]
+        columns = [number(seconds.get(v), per_second) for v in variants]
         ends = [item["best_peer"] or MISSING, times(item["times_faster"])]
         table.rows.append([*cells(item), *columns, *ends])
     table.notes = problems(measured, lambda item: " ".join(cells(item)))
@@ -185,7 +185,7 @@ def threads_table(results: Json) -> Table:
     header = ["width", "batch", *counts, "default / best", "8 / all"]
     table = Table("Training step of a net of two square layers by threads, microseconds", header)
     for item in measured:
-        columns = [microseconds(item["seconds"][n]) for n in counts]
+        columns = [number(item["seconds"][n], 1e6) for n in counts]
         ends = [times(item["default_over_best"]), times(item["eight_over_all"])]
         table.rows.append([str(item["width"]), str(item["batch"]), *columns, *ends])
         table.notes += [f"{item['width']} at {item['batch']}: {p}" for p in item["problems"]]
@@ -196,15 +196,16 @@ def end_to_end_tables(results: Json) -> list[Table]:
     """Epoch, small sets, import, size, memory."""
     end = results["end_to_end"]
     epoch = end["epoch"]
-    title = f"Epoch of 784-512-512-10, batch 128, {epoch['rows_of_data']} rows ({epoch['data']})"
-    made = [comparison(title, ["data"], [epoch], lambda i: [i["data"]])]
+    title = f"Epoch of 784-512-512-10, batch 128, {epoch['rows_of_data']:,} rows"
+    made = [comparison(title, ["data"], [epoch], lambda i: [i["data"]], "milliseconds")]
     if any(item["rows"] for item in end["small_sets"]):
         title = "fit of an MLPClassifier with default settings"
-        made.append(comparison(title, ["set"], end["small_sets"], lambda i: [i["set"]]))
+        sets = end["small_sets"]
+        made.append(comparison(title, ["set"], sets, lambda i: [i["set"]], "milliseconds"))
     table = Table("Import, beyond NumPy's own", ["module", "milliseconds"])
     table.rows = [[name, number(s, 1e3)] for name, s in end["imports"].items()]
     made.append(table)
-    table = Table("Installed size, without dependencies", ["package", "MB"])
+    table = Table("Installed size, without what it depends on", ["package", "MB"])
     table.rows = [[name, number(size, 1e-6)] for name, size in end["installed"].items()]
     made.append(table)
     table = Table("Memory of a fresh process", ["library", "imported, MB", "peak of training, MB"])

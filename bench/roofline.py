@@ -39,16 +39,17 @@ def draw(results: Json, path: Path) -> bool:
     for threads, peak, bandwidth in roofs:
         draw_roof(axes, threads, peak, bandwidth, (low, high))
     draw_points(axes, measured)
+    name_nets(axes, measured)
     axes.set(
         xscale="log",
         yscale="log",
         xlim=(low, high),
         xlabel="arithmetic intensity of a training step, FLOP/byte",
         ylabel="GFLOP/s",
-        title="Training steps in {dtype}, {threads} threads".format(**results["settings"]),
     )
     axes.grid(True, which="both", alpha=0.2)
     axes.legend(fontsize=8, loc="lower right")
+    figure.suptitle("Training steps in {dtype}, {threads} threads".format(**results["settings"]))
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
@@ -98,8 +99,23 @@ def draw_points(axes: Any, measured: list[Json]) -> None:
                 label=variant,
                 zorder=3 if ours else 2,
             )
-    for item in measured:
+
+
+def name_nets(axes: Any, measured: list[Json]) -> None:
+    """Names above the picture, kept apart where intensities are close."""
+    least = 1.22  # ratio of neighbours' places
+    place = 0.0
+    for item in sorted(measured, key=lambda item: float(item["flops"] / item["bytes"])):
         x = item["flops"] / item["bytes"]
+        place = max(x, place * least)
+        axes.axvline(x, color="grey", linewidth=0.4, zorder=0)
         axes.annotate(
-            item["title"], (x, 0.01), xycoords=("data", "axes fraction"), rotation=90, fontsize=7
+            f"{item['title']}, b {item['batch']}",
+            xy=(x, 1.0),
+            xytext=(place, 1.04),
+            xycoords=("data", "axes fraction"),
+            textcoords=("data", "axes fraction"),
+            arrowprops={"arrowstyle": "-", "color": "grey", "linewidth": 0.4},
+            rotation=40,
+            fontsize=7,
         )

@@ -74,8 +74,8 @@ class Timer:
 def settle(limit: float = 0.5) -> None:
     """Return when the threads of this process sleep, or after `limit` seconds.
 
-    Some libraries keep their threads spinning for tens of milliseconds after the last operation, which
-    would slow down whoever is next.
+    Some libraries keep their threads spinning for tens of milliseconds after the last operation,
+    which would slow down whoever is next.
     """
     start, quiet = time.perf_counter(), 0
     while quiet < 2 and time.perf_counter() - start < limit:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-# library -> (module of this package, distribution to install); the first one is what others are
-# checked by
-LIBRARIES = {
+# Library -> module of this package, distributions to install.  The first is what others must equal.
+LIBRARIES: dict[str, tuple[str, ...]] = {
     "numpy": ("plain_numpy", "numpy"),
     "cmlp": ("ours", "cmlp"),
     "sklearn": ("sklearn_mlp", "scikit-learn"),
     "torch": ("pytorch", "torch"),
-    "jax": ("xla", "jax"),
+    "jax": ("xla", "jax", "jaxlib"),
 }
 
 
