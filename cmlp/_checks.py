@@ -1,0 +1,243 @@
+"""Checks of arguments and arrays: one clear error that names what came and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite, isinf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_BLOCK = 1 << 16  # elements looked at together when a NaN is searched for
+
+
+def positive_int(value: object, name: str, minimum: int = 1) -> int:
+    """Return ``value`` as an int of at least ``minimum``; booleans are refused."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is {value!r}; expected an integer >= {minimum}")
+    if value < minimum:
+        raise ValueError(f"{name} is {value}; expected an integer >= {minimum}")
+    return int(value)
+
+
+def number(
+    value: object,
+    name: str,
+    low: float = -float("inf"),
+    high: float = float("inf"),
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """Return ``value`` as a finite float between ``low`` and ``high``."""
+    expected = f"a number in {'(' if open_low or isinf(low) else '['}{low:g}, {high:g}"
+    expected += ")" if open_high or isinf(high) else "]"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"{name} is {value!r}; expected {expected}")
+    result = float(value)
+    inside = low <= result <= high and not (open_low and result == low)
+    if not isfinite(result) or not inside or (open_high and result == high):
+        raise ValueError(f"{name} is {value!r}; expected {expected}")
+    return result
+
+
+def flag(value: object, name: str) -> bool:
+    """Return ``value`` as a bool; anything but a boolean is refused."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}; expected True or False")
+    return bool(value)
+
+
+def choice(value: object, name: str, options: Iterable[str]) -> str:
+    """Return ``value`` if it is one of the names in ``options``."""
+    options = list(options)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {value!r}; expected one of {', '.join(options)}")
+    if value not in options:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(options)}")
+    return value
+
+
+def float_dtype(value: object, name: str = "dtype") -> str:
+    """Return "float32" or "float64" for anything NumPy takes as one of the two."""
+    try:
+        result = np.dtype(value).name  # type: ignore[call-overload]
+    except TypeError:
+        result = None
+    if value is None or result not in ("float32", "float64"):
+        raise ValueError(f"{name} is {value!r}; expected 'float32' or 'float64'")
+    return str(result)
+
+
+def seed(value: object, name: str = "seed") -> int:
+    """Return a seed of 64 bits."""
+    result = positive_int(value, name, 0)
+    if result >= 2**64:
+        raise ValueError(f"{name} is {result}; expected less than 2**64")
+    return result
+
+
+def threads(value: object, name: str = "n_threads") -> int | None:
+    """Return a number of threads, or None for the default."""
+    return None if value is None else positive_int(value, name)
+
+
+def is_text(a: Array) -> bool:
+    """Tell whether an array holds strings, as such or as objects."""
+    if a.dtype.kind in "US" or a.dtype.kind == "T":
+        return True
+    return a.dtype.kind == "O" and all(isinstance(v, str) for v in a.ravel())
+
+
+def as_array(value: Any, name: str) -> Array:
+    """Return a plain ndarray of an array-like: NumPy, buffers, ``__array__``, DLPack, sequences.
+
+    Nothing is copied that is an array already.  Masked arrays with masked entries are refused.
+    """
+    if type(value) is np.ndarray:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value):
+            raise ValueError(f"{name} is a masked array with masked entries; fill them first")
+        return np.asarray(value.data)
+    try:
+        if not isinstance(value, np.ndarray) and _wants_dlpack(value):
+            array: Array = np.from_dlpack(value)
+            return array
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        what = type(value).__name__
+        raise kind(f"{name} cannot be read as an array ({what}): {error}") from error
+
+
+def _wants_dlpack(value: Any) -> bool:
+    return hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
+
+
+def as_float(value: object, name: str, dtype: str, finite: bool = True) -> Array:
+    """Return numbers as a C-contiguous array of ``dtype``, the very same one where it already is.
+
+    Raises TypeError for anything but real numbers, ValueError for NaN or infinity if ``finite``.
+    """
+    a = as_array(value, name)
+    if a.dtype.kind == "O":
+        a = _from_objects(a, name)
+    if a.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {a.dtype}; expected real numbers")
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        result = np.require(a, dtype=np.dtype(dtype), requirements=("C", "A"))
+    if finite:
+        check_finite(result, name)
+    return result
+
+
+def _from_objects(a: Array, name: str) -> Array:
+    if not all(isinstance(v, (int, float, np.number, np.bool_)) for v in a.ravel()):
+        raise TypeError(f"{name} has dtype object; expected real numbers")
+    return a.astype(np.float64)
+
+
+def check_finite(a: Array, name: str) -> None:
+    """Raise ValueError with the position of the first NaN or infinity."""
+    with np.errstate(all="ignore"):
+        if isfinite(a.sum()):
+            return
+    flat = a.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):  # no mask of the size of the whole array
+        bad = ~np.isfinite(flat[start : start + _BLOCK])
+        if bad.any():
+            where = np.unravel_index(start + int(bad.argmax()), a.shape)
+            place = ", ".join(str(int(i)) for i in where)
+            raise ValueError(
+                f"{name} holds {flat[start + int(bad.argmax())]} at [{place}] "
+                f"(as {a.dtype}); expected finite numbers"
+            )
+
+
+def as_rows(value: object, name: str, dtype: str, width: int | None, finite: bool = True) -> Array:
+    """Return a (batch, width) array of ``dtype``; any width if None.
+
+    Raises ValueError for another shape or no rows.
+    """
+    a = as_array(value, name)
+    expected = f"(batch, {'n_in' if width is None else width})"
+    if a.ndim != 2 or (width is not None and a.shape[1] != width):
+        raise ValueError(f"{name} has shape {a.shape}; expected {expected}")
+    if a.shape[0] == 0 or a.shape[1] == 0:
+        raise ValueError(f"{name} is empty, shape {a.shape}; expected {expected}, batch >= 1")
+    return as_float(a, name, dtype, finite)
+
+
+def as_weights(value: object, name: str, n: int, dtype: str) -> Array:
+    """Return sample weights: (n,) finite numbers >= 0, not all zero."""
+    w = as_float(value, name, dtype)
+    if w.shape != (n,):
+        raise ValueError(f"{name} has shape {w.shape}; expected ({n},)")
+    if w.min() < 0 or w.max() == 0:
+        raise ValueError(f"{name} has values in [{w.min()}, {w.max()}]; expected >= 0, not all 0")
+    return w
+
+
+def as_labels(value: object, name: str, n_classes: int, classes: Array | None = None) -> Array:
+    """Return int64 labels 0..n_classes-1 of integer labels, or of the values in ``classes``.
+
+    Parameters
+    ----------
+    value : array_like of shape (batch,) or (batch, 1)
+        Integers of any type, floats with integer values; with ``classes`` anything it holds.
+    n_classes : int
+        Number of outputs of the net.
+    classes : ndarray of shape (n_classes,), optional
+        Sorted labels of the user; position i is class i.
+    """
+    y = as_array(value, name)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1 or y.size == 0:
+        raise ValueError(f"{name} has shape {y.shape}; expected labels of shape (batch,)")
+    if classes is not None:
+        return _positions(y, name, classes)
+    if y.dtype.kind == "f":
+        check_finite(y, name)
+        if (y != np.floor(y)).any():
+            raise ValueError(f"{name} has dtype {y.dtype} with fractions; expected integer labels")
+    elif y.dtype.kind not in "iub":
+        raise TypeError(f"{name} has dtype {y.dtype}; expected integer labels")
+    low, high = y.min(), y.max()
+    if low < 0 or high >= n_classes:
+        raise ValueError(f"{name} has labels {low}..{high}; expected 0..{n_classes - 1}")
+    return np.require(y, dtype=np.int64, requirements=("C", "A"))
+
+
+def _positions(y: Array, name: str, classes: Array) -> Array:
+    """Positions of labels in the sorted ``classes``."""
+    if is_text(y) != is_text(classes):
+        raise ValueError(f"{name} has labels such as {y[0]!r}; expected some of {_some(classes)}")
+    if y.dtype.kind == "O":
+        y = y.astype(str) if is_text(y) else _from_objects(y, name)
+    found = np.searchsorted(classes, y).clip(0, len(classes) - 1)
+    wrong = classes[found] != y
+    if wrong.any():
+        label = y[int(wrong.argmax())].item()
+        raise ValueError(f"{name} holds the label {label!r}; expected one of {_some(classes)}")
+    return np.ascontiguousarray(found, dtype=np.int64)
+
+
+def _some(classes: Array) -> str:
+    shown = ", ".join(repr(v) for v in classes[:10].tolist())
+    return shown + (", ..." if len(classes) > 10 else "")
+
+
+def find_classes(value: object, name: str) -> Array | None:
+    """The sorted labels of strings or booleans, which need a table; None for numbers."""
+    y = as_array(value, name)
+    if is_text(y):
+        return np.unique(y.astype(str))
+    if y.dtype.kind == "b":
+        return np.array([False, True])
+    return None

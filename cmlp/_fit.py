@@ -1,0 +1,250 @@
+"""One call of `Trainer.fit`: epochs, schedules, callbacks, history."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._checks import Array
+from ._loops import Cursor, Data, Loop
+from .callbacks import Callback, ModelCheckpoint
+from .errors import DivergenceError
+from .history import Row
+from .optimizers import Optimizer
+from .schedules import EpochSchedule
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+# Seconds of training handed to the core at once where nothing is to be done between epochs.
+_AT_ONCE = 0.2
+# Most rates of a schedule computed at once.
+_MOST_RATES = 1 << 20
+
+
+class Fit:
+    """What one call of ``fit`` works on.
+
+    Attributes
+    ----------
+    first_epoch, last_epoch : int
+        Epochs of the trainer before and after this call.
+    stopped : bool
+        Whether a callback has asked to stop.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        loop: Loop,
+        data: Data,
+        held_out: Data | None,
+        epochs: int,
+        shuffle: bool,
+        callbacks: Iterable[Any],
+    ) -> None:
+        self.trainer, self.loop, self.data, self.held_out = trainer, loop, data, held_out
+        self.shuffle = shuffle
+        self.callbacks = _sorted(callbacks)
+        self.first_epoch = trainer.epoch
+        self.last_epoch = self.first_epoch + epochs
+        self.stopped = False
+        self.steps_per_epoch = -(-len(data) // loop.batch_size)
+        self._seconds = 0.0  # of the epoch under way
+        self._rate = 0.0  # steps per second, as last seen
+        self._called: dict[int, float] = {}
+        self._callback_states: list[dict[str, Any]] = []
+
+    def go_on(self, saved: dict[str, Any]) -> None:
+        """Be the call of ``fit`` that a checkpoint was saved in, from where it was."""
+        epochs = self.last_epoch - self.first_epoch
+        self.first_epoch = saved["first_epoch"]
+        self.last_epoch = self.first_epoch + epochs
+        self.stopped = saved["stopped"]
+        self._callback_states = saved["callbacks"]
+
+    # ---- for callbacks ----
+
+    def samples_wanted(self) -> int:
+        """Samples that the epochs of this call hold in all."""
+        return (self.last_epoch - self.first_epoch) * len(self.data)
+
+    def samples_done(self) -> int:
+        """Samples trained on so far in this call."""
+        done = self.trainer.epoch - self.first_epoch
+        within = min(self.loop.cursor.step_in_epoch * self.loop.batch_size, len(self.data))
+        return done * len(self.data) + within
+
+    # ---- the call itself ----
+
+    def run(self, work: Callable[[], None] | None = None) -> None:
+        """Train until the epochs are done, a callback stops it, or the loss diverges.
+
+        ``work`` is what trains; the loop's epochs if None.
+        """
+        self.tell("on_train_begin")
+        self._restore_callbacks()
+        try:
+            (work or self._run_epochs)()
+        except KeyboardInterrupt:
+            self.trainer.history.interrupted = True
+            raise
+        finally:
+            self.tell("on_train_end")
+
+    def _run_epochs(self) -> None:
+        while self.trainer.epoch < self.last_epoch and not self.stopped:
+            if self.loop.cursor.step_in_epoch == 0:
+                self.tell("on_epoch_begin")
+            self._advance()
+
+    def _restore_callbacks(self) -> None:
+        for callback, state in zip(self.callbacks, self._callback_states, strict=False):
+            if hasattr(callback, "set_state"):
+                callback.set_state(state)
+
+    def _advance(self) -> None:
+        """Train up to the next event: the end of epochs, or what callbacks want within them."""
+        epochs, max_steps = self._stretch()
+        before = self.loop.cursor
+        n_steps = epochs * self.steps_per_epoch - before.step_in_epoch
+        if max_steps is not None:
+            n_steps = min(n_steps, max_steps)
+        lr, momentum = self._rates(n_steps)
+        start = time.perf_counter()
+        try:
+            losses, status = self.loop.run(self.data, epochs, self.shuffle, lr, momentum, max_steps)
+        except KeyboardInterrupt:
+            self._add_unseen(before, lr)
+            raise
+        elapsed = time.perf_counter() - start
+        self._rate = n_steps / max(elapsed, 1e-9)
+        self.trainer._count_steps(before, self.loop.cursor, self.steps_per_epoch)
+        self._seconds += elapsed
+        for i, loss in enumerate(losses):
+            rate = self._last_rate(lr, i, before)
+            self.end_epoch(before.epoch + i + 1, loss, self._seconds / len(losses), rate)
+        if losses:
+            self._seconds = 0.0
+        if status == "diverged":
+            self._diverged(lr)
+        self._tell_steps()
+
+    def _add_unseen(self, before: Cursor, lr: float | Array) -> None:
+        """Rows for epochs that were finished when Ctrl-C came; their losses are not known."""
+        self.trainer._count_steps(before, self.loop.cursor, self.steps_per_epoch)
+        for epoch in range(before.epoch, self.loop.cursor.epoch):
+            rate = float(lr if isinstance(lr, float) else lr[-1])
+            self.trainer.history.add({"epoch": epoch + 1, "loss": float("nan"), "lr": rate})
+
+    def _diverged(self, lr: float | Array) -> None:
+        """Go back to the start of the epoch, whose weights the loop has put back."""
+        epoch = self.loop.cursor.epoch
+        self.loop.cursor = Cursor(epoch)
+        rate = lr if isinstance(lr, float) else float(lr.max())
+        raise DivergenceError(
+            f"the loss became NaN or infinite in epoch {epoch + 1} (learning rate {rate:g}); "
+            f"the weights are those after epoch {epoch}"
+        )
+
+    def _stretch(self) -> tuple[int, int | None]:
+        """How many epochs to hand over, and after how many steps to pause."""
+        left = self.last_epoch - self.trainer.epoch
+        limits = [self._pace(c) for c in self.callbacks]
+        scheduled = self.trainer.schedule is not None or not self._constant_momentum()
+        limits.append(_MOST_RATES if scheduled else None)
+        max_steps = min((n for n in limits if n is not None), default=None)
+        between = self.held_out or self.callbacks
+        if between or isinstance(self.trainer.schedule, EpochSchedule):
+            return 1, max_steps
+        at_once = int(self._rate * _AT_ONCE / self.steps_per_epoch)
+        return max(1, min(left, at_once)), max_steps
+
+    def _pace(self, callback: Any) -> int | None:
+        """Steps until this callback wants to be called within an epoch."""
+        every = getattr(callback, "every_steps", None)
+        if every is not None:
+            return int(every - self.trainer.step_count % every)
+        seconds = getattr(callback, "every_seconds", None)
+        if seconds is None:
+            return None
+        return max(1, int(self._rate * min(seconds, 1.0)))
+
+    def _constant_momentum(self) -> bool:
+        optimizer = self.trainer.optimizer
+        return not isinstance(optimizer, Optimizer) or isinstance(optimizer.momentum, float)
+
+    def _rates(self, n_steps: int) -> tuple[float | Array, Array | None]:
+        first = self.trainer.step_count
+        optimizer = self.trainer.optimizer
+        momentum = (
+            optimizer.momentum_values(first, n_steps) if isinstance(optimizer, Optimizer) else None
+        )
+        return self.trainer._rates(first, n_steps), momentum
+
+    def _last_rate(self, lr: float | Array, i: int, before: Cursor) -> float:
+        """Rate of the last step of the i-th epoch of a stretch."""
+        if isinstance(lr, float):
+            return lr
+        return float(lr[(i + 1) * self.steps_per_epoch - before.step_in_epoch - 1])
+
+    def end_epoch(self, epoch: int, loss: float, seconds: float, lr: float) -> None:
+        """Add the epoch's row to the history; let schedule and callbacks see it."""
+        trainer = self.trainer
+        row: Row = {"epoch": epoch, "loss": loss}
+        if self.held_out is not None:
+            scores = trainer._scores(self.held_out)
+            row.update({f"validation_{name}": value for name, value in scores.items()})
+        row.update(lr=lr, seconds=seconds)
+        trainer.history.add(row)
+        if isinstance(trainer.schedule, EpochSchedule):
+            trainer.schedule.observe(row[trainer.schedule.monitor])
+        for callback in self.callbacks:
+            if hasattr(callback, "on_epoch_end") and callback.on_epoch_end(trainer, dict(row)):
+                self.stopped = True
+
+    # ---- telling callbacks ----
+
+    def tell(self, event: str) -> None:
+        """Call a method of every callback that has it."""
+        for callback in self.callbacks:
+            if hasattr(callback, event):
+                getattr(callback, event)(self.trainer)
+
+    def _tell_steps(self) -> None:
+        now = time.perf_counter()
+        for i, callback in enumerate(self.callbacks):
+            every = getattr(callback, "every_steps", None)
+            seconds = getattr(callback, "every_seconds", None)
+            due = every is not None and self.trainer.step_count % every == 0
+            if seconds is not None:
+                due = due or now - self._called.setdefault(i, now) >= seconds
+            if due:
+                self._called[i] = now
+                if callback.on_steps(self.trainer):
+                    self.stopped = True
+
+    def settings(self) -> dict[str, Any]:
+        """What a resumed call must have in common with this one."""
+        return {
+            "first_epoch": self.first_epoch,
+            "batch_size": self.loop.batch_size,
+            "n_samples": len(self.data),
+            "shuffle": self.shuffle,
+            "stopped": self.stopped,
+            "callbacks": [c.state() if hasattr(c, "state") else {} for c in self.callbacks],
+        }
+
+
+def _sorted(callbacks: Iterable[Any]) -> Sequence[Any]:
+    """The callbacks in order, those that save checkpoints last: they save what the others know."""
+    found = list(callbacks)
+    for callback in found:
+        if isinstance(callback, type):
+            raise TypeError(f"callbacks holds {callback!r}; expected objects, not classes")
+        if not any(hasattr(callback, name) for name in vars(Callback) if name.startswith("on_")):
+            raise TypeError(
+                f"callbacks holds {callback!r}; expected objects with on_epoch_end, ..."
+            )
+    return sorted(found, key=lambda callback: isinstance(callback, ModelCheckpoint))

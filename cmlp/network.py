@@ -1,0 +1,458 @@
+"""`Sequential`: a list of layers as one net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from os import urandom
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _checks, _core, layers
+from ._checks import Array
+from ._layer import Layer, Segment, make_generator
+from .initializers import Constant
+from .layers import Activation, Dense
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = ["Sequential"]
+
+
+class Sequential:
+    """A net: layers one after the other.
+
+    Parameters
+    ----------
+    *layers : Layer, object with forward and backward, or Sequential
+        Widths must chain.  The layers of a net among them are taken one by one; layers that have
+        values already keep them, and are then shared.
+    dtype : {"float32", "float64"}, default "float32"
+    seed : int, optional
+        Of the initial values, the order of samples, dropout.  Drawn from the system if None.
+    n_in : int, optional
+        Width of the input, where no layer tells it.
+    n_threads : int, optional
+        Threads of ``predict``, ``forward`` and ``backward``; all that the process may use if None.
+
+    Attributes
+    ----------
+    layers : tuple of layers
+    classes : ndarray or None
+        The labels of a classifier in the order of its outputs, where they are not 0, 1, 2, ...
+    link : {"softmax", "sigmoid", "exp"} or None
+        What turns outputs into probabilities (or rates); set by the loss it is trained with.
+    metadata : dict
+        Anything of JSON's types that is to be saved with the net.
+
+    Examples
+    --------
+    >>> net = Sequential(Dense(2, 3, activation="tanh"), Dense(3, 1), seed=0)
+    >>> net.n_parameters
+    13
+    >>> net.predict([[0.0, 1.0], [1.0, 0.0]]).shape
+    (2, 1)
+    """
+
+    def __init__(
+        self,
+        *layers: Any,
+        dtype: str = "float32",
+        seed: int | None = None,
+        n_in: int | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        self.layers = _flatten(layers)
+        self.dtype = _checks.float_dtype(dtype)
+        self.seed = _fresh_seed() if seed is None else _checks.seed(seed)
+        self.n_threads = _checks.threads(n_threads)
+        first = None if n_in is None else _checks.positive_int(n_in, "n_in")
+        widths = _chain(self.layers, first)
+        self._build(widths)
+        self.n_in, self.n_out = widths[0], widths[-1]
+        self.classes: Array | None = None
+        self.link: str | None = None
+        self.metadata: dict[str, Any] = {}
+        self._prepare()
+
+    def _build(self, widths: list[int | None]) -> None:
+        """Give the layers their widths and values, all from one generator."""
+        rng = make_generator(self.seed)
+        for i, layer in enumerate(self.layers):
+            if not isinstance(layer, Layer):
+                continue
+            if isinstance(layer, Dense) and layer.core is None:
+                layer.followed_by = _activation_behind(self.layers, i)
+            layer.build(widths[i], self.dtype, rng)
+        _warn_of_symmetry(self.layers)
+
+    def _prepare(self) -> None:
+        """Split the layers into runs of built-in ones; nothing is compiled before it is needed."""
+        self._parts: list[Any] = list(self._split())
+        self._whole = len(self._parts) == 1 and isinstance(self._parts[0], Segment)
+        self._fast: Callable[..., Array] | None = None
+
+    def _split(self) -> Iterator[Any]:
+        run: list[Layer] = []
+        for layer in self.layers:
+            if isinstance(layer, Layer):
+                run.append(layer)
+                continue
+            if run:
+                yield Segment(run, self.n_threads, self.seed)
+                run = []
+            yield layer
+        if run:
+            yield Segment(run, self.n_threads, self.seed)
+
+    # ---- computing ----
+
+    def predict(self, x: ArrayLike, out: Array | None = None) -> Array:
+        """Outputs of the net; `Dropout` and `RReLU` as in prediction.
+
+        Any number of threads may call it at once.  NaN and infinity pass through.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch, n_in) or (n_in,)
+        out : ndarray of shape (batch, n_out), optional
+            C-contiguous, of the net's dtype; overwritten and returned.  With x of that dtype too
+            nothing is allocated.
+
+        Returns
+        -------
+        ndarray of shape (batch, n_out), or (n_out,) for a single sample
+        """
+        if self._fast is not None:
+            try:
+                y: Array = self._fast(x, out)
+                return y
+            except (TypeError, ValueError):
+                pass  # not an array as the core wants it: convert, or say what is wrong
+        return self._predict(x, out)
+
+    def _predict(self, x: ArrayLike, out: Array | None) -> Array:
+        a = _checks.as_array(x, "x")
+        if a.ndim == 1:
+            rows = None if out is None else out[np.newaxis]
+            return self._predict(a[np.newaxis], rows)[0]
+        rows = _checks.as_rows(a, "x", self.dtype, self.n_in, finite=False)
+        if out is not None:
+            _check_out(out, (len(rows), self.n_out), self.dtype, rows)
+        if self._whole:
+            predictor: _core.Plan = self._parts[0].predictor
+            self._fast = predictor.predict
+            return predictor.predict(rows, out)
+        y: Any = rows
+        for part in self._parts:
+            y = part.predictor.predict(y) if isinstance(part, Segment) else part.forward(y)
+        if out is None:
+            return np.asarray(y)
+        out[...] = y
+        return out
+
+    def predict_proba(self, x: ArrayLike) -> Array:
+        """Probabilities.
+
+        Outputs that are probabilities already (the net ends with softmax or sigmoid) are returned
+        as they are; others pass through ``link``, by default softmax, or sigmoid for one output.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch, n_in)
+
+        Returns
+        -------
+        ndarray of shape (batch, n_out)
+            With one output the probability of the second class.
+        """
+        y = self.predict(x)
+        if self.output_activation in ("softmax", "sigmoid"):
+            return y
+        link = self.link or ("softmax" if self.n_out != 1 else "sigmoid")
+        if link == "exp":
+            raise ValueError("the net was trained for counts; its outputs are logarithms of rates")
+        rows = np.atleast_2d(y)
+        p = _core.softmax(rows) if link == "softmax" else _core.activation_forward(rows, link)
+        return p.reshape(y.shape)
+
+    def forward(self, x: ArrayLike, training: bool = False) -> Array:
+        """Outputs of a batch, keeping what ``backward`` needs.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch, n_in)
+        training : bool, default False
+            Whether `Dropout` drops and `RReLU` draws.
+
+        Returns
+        -------
+        ndarray of shape (batch, n_out)
+        """
+        y: Any = x
+        if not isinstance(self._parts[0], Segment):
+            y = _checks.as_rows(x, "x", self.dtype, self.n_in, finite=False)
+        for i, part in enumerate(self._parts):
+            y = part.forward(y, training)
+            if not isinstance(part, Segment):
+                y = _checks.as_float(y, f"output of {part!r}", self.dtype, finite=False)
+                if i + 1 < len(self._parts) and y.shape[1:] != (self._parts[i + 1].n_in,):
+                    raise ValueError(
+                        f"output of {part!r} has shape {y.shape}; "
+                        f"expected (batch, {self._parts[i + 1].n_in})"
+                    )
+        return np.asarray(y)
+
+    def backward(self, dy: ArrayLike, need_dx: bool = True) -> Array:
+        """Gradients of the last ``forward``.
+
+        Parameters
+        ----------
+        dy : array_like of shape (batch, n_out)
+            dL/dy.
+        need_dx : bool, default True
+            Whether dL/dx is wanted; otherwise what is returned has no meaning.
+
+        Returns
+        -------
+        ndarray of shape (batch, n_in)
+            dL/dx.  dL/dw and dL/db are in the layers' ``grad_weight`` and ``grad_bias``.
+        """
+        d: Any = dy
+        for i in reversed(range(len(self._parts))):
+            part = self._parts[i]
+            if isinstance(part, Segment):
+                d = part.backward(d, need_dx or i > 0)
+            else:
+                d = part.backward(_checks.as_float(d, "dy", self.dtype, finite=False))
+        return np.asarray(d)
+
+    def deltas(self) -> list[float]:
+        """Norm of dL/du of each layer in the last ``backward``; NaN for layers in Python."""
+        found: list[float] = []
+        for part in self._parts:
+            found += part.plan().deltas() if isinstance(part, Segment) else [float("nan")]
+        return found
+
+    # ---- parameters ----
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable values."""
+        return sum(_size(layer) for layer in self.layers)
+
+    @property
+    def output_activation(self) -> str:
+        """Name of the activation at the end of the net; "identity" if there is none."""
+        last = self.layers[-1]
+        return str(last.activation) if isinstance(last, (Dense, Activation)) else "identity"
+
+    def get_flat(self) -> Array:
+        """All parameters as one vector: layer after layer, each row by row, weight before bias.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters,)
+            A copy, of the net's dtype.
+        """
+        return self._collect("parameters")
+
+    def get_flat_grad(self) -> Array:
+        """All gradients of the last backward pass, in the order of `get_flat`."""
+        return self._collect("gradients")
+
+    def _collect(self, what: str) -> Array:
+        found = [getattr(la, what)() for la in self.layers if hasattr(la, what)]
+        vectors = [np.ravel(a) for named in found for a in named.values()]
+        return np.concatenate([np.empty(0), *vectors], dtype=self.dtype, casting="same_kind")
+
+    def set_flat(self, values: ArrayLike) -> None:
+        """Take all parameters from one vector in the order of `get_flat`.
+
+        Parameters
+        ----------
+        values : array_like of shape (n_parameters,)
+        """
+        v = _checks.as_float(values, "values", self.dtype)
+        if v.shape != (self.n_parameters,):
+            raise ValueError(f"values has shape {v.shape}; expected ({self.n_parameters},)")
+        self._set_flat(v)
+
+    def _set_flat(self, v: Array) -> None:
+        start = 0
+        for layer in self.layers:
+            if isinstance(layer, Layer):
+                core = layer.built()
+                for name, shape in core.shapes.items():
+                    stop = start + int(np.prod(shape))
+                    core.set(name, v[start:stop].reshape(shape))
+                    start = stop
+            elif hasattr(layer, "parameters"):
+                for a in layer.parameters().values():
+                    a[...] = v[start : start + a.size].reshape(a.shape)
+                    start += a.size
+
+    def lerp_(self, other: Sequential, tau: float) -> Sequential:
+        """Move the parameters towards those of another net: w <- (1 - tau) w + tau w_other.
+
+        Parameters
+        ----------
+        other : Sequential
+            Of the same layers.
+        tau : float in [0, 1]
+
+        Returns
+        -------
+        Sequential
+            Itself.
+        """
+        if not isinstance(other, Sequential):
+            raise TypeError(f"other is {other!r}; expected a Sequential")
+        t = self.get_flat().dtype.type(_checks.number(tau, "tau", 0.0, 1.0))
+        mine, theirs = self.get_flat(), other.get_flat()
+        if mine.shape != theirs.shape:
+            raise ValueError(f"other has {theirs.size} parameters; expected {mine.size}")
+        self._set_flat((1 - t) * mine + t * theirs.astype(mine.dtype))
+        return self
+
+    def copy(self) -> Sequential:
+        """A net of the same values that shares nothing with this one."""
+        from copy import deepcopy
+
+        return deepcopy(self)
+
+    # ---- text and files ----
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the net to a safetensors file, whole or not at all; see `cmlp.load`."""
+        from ._files import save_model
+
+        save_model(path, self)
+
+    def summary(self) -> str:
+        """A table of the layers with their output shapes and numbers of parameters."""
+        rows = [("layer", "output", "parameters")]
+        width = self.n_in
+        for layer in self.layers:
+            width = layers.width_after(layer, width)
+            rows.append((repr(layer), f"(batch, {width})", f"{_size(layer):,}"))
+        rows.append(("total", self.dtype, f"{self.n_parameters:,}"))
+        first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
+        lines = [f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __repr__(self) -> str:
+        inner = "".join(f"    {layer!r},\n" for layer in self.layers)
+        return f"Sequential(\n{inner}    dtype={self.dtype!r}, seed={self.seed})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("_parts", "_whole", "_fast")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._prepare()
+
+
+def _flatten(given: Sequence[Any]) -> tuple[Any, ...]:
+    """The layers one by one, checked; nets among them opened."""
+    found: list[Any] = []
+    for layer in given:
+        if isinstance(layer, Sequential):
+            found.extend(layer.layers)
+        elif isinstance(layer, type) or not (
+            callable(getattr(layer, "forward", None)) and callable(getattr(layer, "backward", None))
+        ):
+            raise TypeError(
+                f"layers[{len(found)}] is {layer!r}; expected an object with forward and backward"
+            )
+        else:
+            found.append(layer)
+    if not found:
+        raise ValueError("layers is empty; expected at least one layer")
+    if len({id(layer) for layer in found}) < len(found):
+        raise ValueError("layers holds the same layer twice; expected different objects")
+    return tuple(found)
+
+
+def _chain(found: Sequence[Any], n_in: int | None) -> list[int | None]:
+    """Width before each layer and behind the last; ValueError where they do not fit."""
+    widths: list[int | None] = [n_in]
+    for i, layer in enumerate(found):
+        wanted = getattr(layer, "n_in", None)
+        if wanted is not None and widths[i] not in (None, wanted):
+            raise ValueError(
+                f"layers[{i}], {layer!r}, has n_in {wanted}; expected {widths[i]}, "
+                "the outputs before it"
+            )
+        if widths[i] is None and wanted is not None:
+            widths[i] = wanted
+            _fill_back(found, widths, i)
+        widths.append(layers.width_after(layer, widths[i]))
+    for i, layer in enumerate(found):
+        if widths[i] is None and isinstance(layer, Layer):
+            raise ValueError(
+                f"the width of layers[{i}], {layer!r}, is not known; "
+                "expected a Dense before it, or n_in"
+            )
+    return widths
+
+
+def _fill_back(found: Sequence[Any], widths: list[int | None], i: int) -> None:
+    """Widths before layers that keep the width, from one known behind them."""
+    while i > 0 and widths[i - 1] is None and not callable(getattr(found[i - 1], "n_out", None)):
+        widths[i - 1] = widths[i]
+        i -= 1
+
+
+def _activation_behind(found: Sequence[Any], i: int) -> str:
+    """The activation that a dense layer's outputs meet first, its own or a layer's."""
+    own = str(found[i].activation)
+    if own != "identity":
+        return own
+    for layer in found[i + 1 :]:
+        name = getattr(layer, "activation", None)
+        if not isinstance(layer, layers.Dropout):
+            return name if isinstance(name, str) and not isinstance(layer, Dense) else "identity"
+    return "identity"
+
+
+def _warn_of_symmetry(found: Sequence[Any]) -> None:
+    """Warn of hidden layers whose units all start alike: they would stay alike."""
+    dense = [layer for layer in found if isinstance(layer, Dense)]
+    for layer in dense[:-1]:
+        if isinstance(layer.weight_init, Constant) and layer.n_out > 1:
+            import warnings
+
+            warnings.warn(
+                f"all units of the hidden layer {layer!r} start with the same weights and will "
+                "stay alike; initialise it with Xavier() or He()",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+def _size(layer: Any) -> int:
+    if isinstance(layer, Layer):
+        return layer.n_parameters
+    own = layer.parameters() if hasattr(layer, "parameters") else {}
+    return sum(int(a.size) for a in own.values())
+
+
+def _check_out(out: Any, shape: tuple[int, int | None], dtype: str, x: Array) -> None:
+    """Refuse an ``out`` that cannot be written as it is."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is {type(out).__name__}; expected an ndarray")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"out is {out.dtype} {out.shape}; expected {dtype} {shape}")
+    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
+        raise ValueError("out is not a writeable C-contiguous array; expected one")
+    if np.may_share_memory(out, x):
+        raise ValueError("out overlaps x; expected memory of its own")
+
+
+def _fresh_seed() -> int:
+    """A seed from the system's entropy."""
+    return int.from_bytes(urandom(8), "little")

@@ -1,0 +1,539 @@
+"""Optimizers: how the gradients of a minibatch change the weights.
+
+Regularisation is a setting of the optimizer, and acts on weights, never on biases or slopes:
+
+- ``weight_decay`` (lambda) adds lambda * w to the gradient: w <- w - lr * dE/dw - lr * lambda * w,
+  the form of *Deep Learning, topic 3: Multi-layer Perceptron*, with the cost E + lambda/2 ||w||^2.
+  `AdamW` shrinks the weights beside the gradient instead.
+- ``l1`` adds l1 * sign(w), for the cost E + l1 ||w||_1.
+- ``decay_over_batch=True`` divides both by the number of samples in the minibatch: the cost
+  E + lambda/(2n) ||w||^2.  The same thing with lambda n times as large.
+- ``clip_value`` limits each element of the gradient to [-clip_value, clip_value]; ``clip_norm``
+  scales the whole gradient, over all layers, down to that Euclidean norm.  Both act before decay.
+
+An optimizer of the user's own is any object with ``step(net)``, which reads the gradients of the
+net and changes its parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import sqrt
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from . import _checks, _core
+from ._checks import Array
+from .layers import Layer
+from .schedules import EpochSchedule, Schedule, ScheduleLike, as_schedule
+from .schedules import from_config as schedule_from_config
+from .schedules import to_config as schedule_to_config
+
+__all__ = ["LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+
+_SLOTS = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 2, "adagrad": 1}
+
+
+class Optimizer:
+    """Base of the built-in optimizers: settings, and a state for each net they are used on.
+
+    ``lr`` may be changed at any time; the other settings are fixed.
+    """
+
+    kind: ClassVar[str]
+    momentum: float | Schedule = 0.0
+
+    def __init__(
+        self,
+        lr: float,
+        weight_decay: float,
+        l1: float,
+        clip_value: float | None,
+        clip_norm: float | None,
+        decay_over_batch: bool,
+    ) -> None:
+        self.lr = lr
+        self.weight_decay = _checks.number(weight_decay, "weight_decay", 0.0)
+        self.l1 = _checks.number(l1, "l1", 0.0)
+        self.clip_value = _limit(clip_value, "clip_value")
+        self.clip_norm = _limit(clip_norm, "clip_norm")
+        self.decay_over_batch = _checks.flag(decay_over_batch, "decay_over_batch")
+        self._states: WeakKeyDictionary[Any, NetState] = WeakKeyDictionary()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "lr":
+            value = _checks.number(value, "lr", 0.0)
+        elif name in vars(self):
+            raise AttributeError(f"{name} is fixed; make a new {type(self).__name__} instead")
+        super().__setattr__(name, value)
+
+    def options(self) -> dict[str, float]:
+        """Settings as the compiled core takes them."""
+        return {
+            "weight_decay": self.weight_decay,
+            "l1": self.l1,
+            "clip_value": self.clip_value or 0.0,
+            "clip_norm": self.clip_norm or 0.0,
+            "decay_over_batch": float(self.decay_over_batch),
+        }
+
+    def momentum_values(self, first_step: int, n: int) -> Array | None:
+        """Momentum of the iterations to come, where it has a schedule."""
+        if not isinstance(self.momentum, Schedule):
+            return None
+        return self.momentum.values(first_step, n, 0.0)
+
+    def state_for(self, net: Any) -> NetState:
+        """The state kept for a net, a layer or a sequence of layers; made at first use."""
+        layers = _layers_of(net)
+        key = layers[0] if isinstance(net, (list, tuple)) else net
+        state = self._states.get(key)
+        if state is None or not state.belongs_to(layers):
+            state = self._states[key] = NetState(layers, self.kind, self.options())
+        return state
+
+    def step(self, net: Any) -> None:
+        """Change the parameters by the gradients that ``backward`` left.
+
+        Parameters
+        ----------
+        net : Sequential, layer, or sequence of layers
+            The same one each time: momentum and other state are kept for each.
+        """
+        state = self.state_for(net)
+        momentum = self.momentum_values(state.step_count, 1)
+        self.apply(net, state, self.lr, None if momentum is None else float(momentum[0]))
+
+    def apply(
+        self, net: Any, state: NetState, lr: float, momentum: float | None = None, mass: float = 1.0
+    ) -> None:
+        """One step with this rate and momentum; ``mass`` is the weight of the minibatch."""
+        options = self.options()
+        if self.decay_over_batch:
+            options["weight_decay"] /= mass
+            options["l1"] /= mass
+            options["decay_over_batch"] = 0.0
+        if momentum is not None:
+            options["momentum"] = momentum
+        state.step(_layers_of(net), lr, options)
+
+    def config(self) -> dict[str, Any]:
+        """Arguments that make the same optimizer again."""
+        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
+
+    def __repr__(self) -> str:
+        kind: Any = type(self)
+        defaults = vars(kind())
+        changed = {k: v for k, v in self.config().items() if k == "lr" or v != defaults[k]}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.config()  # states belong to nets, and stay with them
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _states=WeakKeyDictionary())
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: v <- momentum * v - lr * g; w <- w + v.
+
+    With ``nesterov`` w <- w + momentum * v - lr * g with the new v, as in Sutskever, Martens, Dahl
+    and Hinton, *On the importance of initialization and momentum in deep learning* (2013).
+
+    Parameters
+    ----------
+    lr : float, default 0.1
+    momentum : float in [0, 1) or a schedule, default 0
+        `MomentumStep` raises it from 0.5 to 0.9; any function of the iteration will do.
+    nesterov : bool, default False
+    weight_decay, l1 : float, default 0
+    clip_value, clip_norm : float, optional
+    decay_over_batch : bool, default False
+        See `cmlp.optimizers` for these five.
+    """
+
+    kind = "sgd"
+
+    def __init__(
+        self,
+        lr: float = 0.1,
+        momentum: float | ScheduleLike = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        l1: float = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        decay_over_batch: bool = False,
+    ) -> None:
+        super().__init__(lr, weight_decay, l1, clip_value, clip_norm, decay_over_batch)
+        self.momentum = _momentum(momentum)
+        self.nesterov = _checks.flag(nesterov, "nesterov")
+
+    def options(self) -> dict[str, float]:
+        fixed = self.momentum if isinstance(self.momentum, float) else 0.0
+        return {**super().options(), "momentum": fixed, "nesterov": float(self.nesterov)}
+
+
+class Adam(Optimizer):
+    """Steps scaled by running means of the gradient and of its square, without their bias.
+
+    m <- beta1 m + (1 - beta1) g; v <- beta2 v + (1 - beta2) g^2;
+    w <- w - lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps), as in Kingma and Ba,
+    *Adam: A method for stochastic optimization* (2015).
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+    beta1, beta2 : float in [0, 1), default 0.9 and 0.999
+    eps : float > 0, default 1e-8
+    weight_decay, l1 : float, default 0
+    clip_value, clip_norm : float, optional
+    decay_over_batch : bool, default False
+        See `cmlp.optimizers` for these five.
+    """
+
+    kind = "adam"
+
+    def __init__(
+        self,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        l1: float = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        decay_over_batch: bool = False,
+    ) -> None:
+        super().__init__(lr, weight_decay, l1, clip_value, clip_norm, decay_over_batch)
+        self.beta1 = _checks.number(beta1, "beta1", 0.0, 1.0, open_high=True)
+        self.beta2 = _checks.number(beta2, "beta2", 0.0, 1.0, open_high=True)
+        self.eps = _checks.number(eps, "eps", 0.0, open_low=True)
+
+    def options(self) -> dict[str, float]:
+        return {**super().options(), "beta1": self.beta1, "beta2": self.beta2, "eps": self.eps}
+
+
+class AdamW(Adam):
+    """`Adam` with the decay beside the gradient: w <- w - lr * weight_decay * w - Adam's step.
+
+    From Loshchilov and Hutter, *Decoupled weight decay regularization* (2019).
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+    beta1, beta2 : float in [0, 1), default 0.9 and 0.999
+    eps : float > 0, default 1e-8
+    weight_decay : float, default 0.01
+    l1 : float, default 0
+    clip_value, clip_norm : float, optional
+    decay_over_batch : bool, default False
+        See `cmlp.optimizers` for these five.
+    """
+
+    kind = "adamw"
+
+    def __init__(
+        self,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        l1: float = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        decay_over_batch: bool = False,
+    ) -> None:
+        super().__init__(
+            lr, beta1, beta2, eps, weight_decay, l1, clip_value, clip_norm, decay_over_batch
+        )
+
+
+class RMSprop(Optimizer):
+    """Steps scaled by the running mean of the squared gradient.
+
+    s <- rho s + (1 - rho) g^2; v <- momentum v - lr g / (sqrt(s) + eps); w <- w + v, as in Hinton,
+    *Neural networks for machine learning*, lecture 6 (2012).
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+    rho : float in [0, 1), default 0.9
+    momentum : float in [0, 1), default 0
+    eps : float > 0, default 1e-8
+    weight_decay, l1 : float, default 0
+    clip_value, clip_norm : float, optional
+    decay_over_batch : bool, default False
+        See `cmlp.optimizers` for these five.
+    """
+
+    kind = "rmsprop"
+
+    def __init__(
+        self,
+        lr: float = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        l1: float = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        decay_over_batch: bool = False,
+    ) -> None:
+        super().__init__(lr, weight_decay, l1, clip_value, clip_norm, decay_over_batch)
+        self.rho = _checks.number(rho, "rho", 0.0, 1.0, open_high=True)
+        self.momentum: float = _checks.number(momentum, "momentum", 0.0, 1.0, open_high=True)
+        self.eps = _checks.number(eps, "eps", 0.0, open_low=True)
+
+    def options(self) -> dict[str, float]:
+        own = {"rho": self.rho, "momentum": self.momentum, "eps": self.eps}
+        return {**super().options(), **own}
+
+
+class Adagrad(Optimizer):
+    """Steps scaled by the sum of all squared gradients so far.
+
+    s <- s + g^2; w <- w - lr g / (sqrt(s) + eps), as in Duchi, Hazan and Singer, *Adaptive
+    subgradient methods for online learning and stochastic optimization* (2011).
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+    eps : float > 0, default 1e-10
+    weight_decay, l1 : float, default 0
+    clip_value, clip_norm : float, optional
+    decay_over_batch : bool, default False
+        See `cmlp.optimizers` for these five.
+    """
+
+    kind = "adagrad"
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        eps: float = 1e-10,
+        weight_decay: float = 0.0,
+        l1: float = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        decay_over_batch: bool = False,
+    ) -> None:
+        super().__init__(lr, weight_decay, l1, clip_value, clip_norm, decay_over_batch)
+        self.eps = _checks.number(eps, "eps", 0.0, open_low=True)
+
+    def options(self) -> dict[str, float]:
+        return {**super().options(), "eps": self.eps}
+
+
+class LBFGS:
+    """Limited-memory BFGS on the whole data, through SciPy (``pip install cmlp[sklearn]``).
+
+    For `Trainer` alone: each iteration counts as an epoch, and ``batch_size`` is only the number
+    of rows taken at a time.  From Liu and Nocedal, *On the limited memory BFGS method for large
+    scale optimization* (1989).
+
+    Parameters
+    ----------
+    memory : int, default 10
+        Pairs of vectors kept.
+    tol : float, default 1e-5
+        Stop when no element of the gradient is larger.
+    max_evaluations : int, default 15000
+        Of the loss, over all iterations.
+    weight_decay : float, default 0
+        lambda in E + lambda/2 ||w||^2, on weights and not on biases.
+    decay_over_batch : bool, default False
+        Divide lambda by the number of samples.
+    """
+
+    def __init__(
+        self,
+        memory: int = 10,
+        tol: float = 1e-5,
+        max_evaluations: int = 15000,
+        weight_decay: float = 0.0,
+        decay_over_batch: bool = False,
+    ) -> None:
+        self.memory = _checks.positive_int(memory, "memory")
+        self.tol = _checks.number(tol, "tol", 0.0)
+        self.max_evaluations = _checks.positive_int(max_evaluations, "max_evaluations")
+        self.weight_decay = _checks.number(weight_decay, "weight_decay", 0.0)
+        self.decay_over_batch = _checks.flag(decay_over_batch, "decay_over_batch")
+
+    def __repr__(self) -> str:
+        return f"LBFGS({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+
+
+class NetState:
+    """Momentum and other running values of one net under one optimizer.
+
+    The compiled core keeps those of the built-in layers, arrays here those of a user's layers.
+
+    Parameters
+    ----------
+    layers : sequence of layers
+    kind : str
+    options : dict
+        See `Optimizer.options`.
+    """
+
+    def __init__(self, layers: Sequence[Any], kind: str, options: dict[str, float]) -> None:
+        self.kind = kind
+        self.cores = _cores(layers)
+        self.core = _core.State(self.cores, kind, **options) if self.cores else None
+        self.slots: dict[str, list[Array]] = {}
+        self._options = options
+        self._python_steps = 0
+
+    @property
+    def step_count(self) -> int:
+        """Updates so far."""
+        return self._python_steps if self.core is None else self.core.step_count
+
+    @step_count.setter
+    def step_count(self, value: int) -> None:
+        self._python_steps = value
+        if self.core is not None:
+            self.core.step_count = value
+
+    def set_options(self, options: dict[str, float]) -> None:
+        """Give the core its settings, where they are not those it has."""
+        if self.core is not None and options != self._options:
+            self.core.set_options(**options)
+            self._options = options
+
+    def belongs_to(self, layers: Sequence[Any]) -> bool:
+        """Tell whether these are the layers that it was made for."""
+        cores = _cores(layers)
+        return len(cores) == len(self.cores) and all(
+            a is b for a, b in zip(cores, self.cores, strict=True)
+        )
+
+    def step(self, layers: Sequence[Any], lr: float, options: dict[str, float]) -> None:
+        """Update every layer by its gradients."""
+        own = list(_own_parameters(layers))
+        if own and (options["clip_norm"] or options["clip_value"]):
+            own = _clipped(layers, own, options["clip_value"], options["clip_norm"])
+            options = {**options, "clip_norm": 0.0, "clip_value": 0.0}
+        count = self.step_count + 1
+        if self.core is not None:
+            self.set_options(options)
+            self.core.step(lr)
+        for name, w, dw in own:
+            self._update(name, w, dw, lr, count, options)
+        self._python_steps = count
+
+    def _update(
+        self, name: str, w: Array, dw: Array, lr: float, count: int, options: dict[str, float]
+    ) -> None:
+        """Change one array of a user's layer; only matrices are decayed."""
+        if name not in self.slots:
+            self.slots[name] = [np.zeros_like(w) for _ in range(_SLOTS[self.kind])]
+        used: dict[str, Any] = {
+            k: v for k, v in options.items() if k not in ("clip_norm", "decay_over_batch")
+        }
+        if w.ndim < 2:
+            used.update(weight_decay=0.0, l1=0.0)
+        _core.update(self.kind, w, dw, self.slots[name], lr, count, **used)
+
+    def get_slots(self) -> dict[str, Array]:
+        """Everything that an exact resume needs, by name; the step count apart."""
+        result = (
+            {} if self.core is None else {f"core.{k}": v for k, v in self.core.get_slots().items()}
+        )
+        for name, arrays in self.slots.items():
+            result.update({f"python.{name}.{i}": a for i, a in enumerate(arrays)})
+        return result
+
+    def set_slots(self, slots: dict[str, Array]) -> None:
+        """Take what `get_slots` gave."""
+        if self.core is not None:
+            self.core.set_slots({k[5:]: v for k, v in slots.items() if k.startswith("core.")})
+        self.slots = {}
+        for key in sorted(k for k in slots if k.startswith("python.")):
+            name = key[7:].rpartition(".")[0]
+            self.slots.setdefault(name, []).append(np.array(slots[key]))
+
+
+def _layers_of(net: Any) -> Sequence[Any]:
+    if isinstance(net, (list, tuple)):
+        if not net:
+            raise ValueError("net is empty; expected layers")
+        return net
+    layers = getattr(net, "layers", None)
+    return [net] if layers is None else layers
+
+
+def _cores(layers: Sequence[Any]) -> list[_core.Layer]:
+    return [layer.built() for layer in layers if isinstance(layer, Layer)]
+
+
+def _own_parameters(layers: Sequence[Any]) -> Iterator[tuple[str, Array, Array]]:
+    """(name, parameter, gradient) of the layers written by users."""
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Layer) or not hasattr(layer, "parameters"):
+            continue
+        gradients = layer.gradients()
+        for name, w in layer.parameters().items():
+            if name not in gradients:
+                raise ValueError(f"gradients() of {layer!r} has no {name!r}")
+            yield f"{i}.{name}", w, np.ascontiguousarray(gradients[name], dtype=w.dtype)
+
+
+def _clipped(
+    layers: Sequence[Any], own: list[tuple[str, Array, Array]], value: float, norm: float
+) -> list[tuple[str, Array, Array]]:
+    """Clip over built-in and users' layers together: the core alone sees only its own."""
+    built_in = [(c, k, c.get_grad(k)) for c in _cores(layers) for k in c.shapes]
+    limit = value or np.inf
+    clipped = [np.clip(dw, -limit, limit) for *_, dw in built_in + own]
+    size = sqrt(sum(float((dw.astype(np.float64) ** 2).sum()) for dw in clipped))
+    scale = min(1.0, norm / size) if norm and size else 1.0
+    for (core, name, _), dw in zip(built_in, clipped, strict=False):
+        core.set_grad(name, dw * dw.dtype.type(scale))
+    rest = clipped[len(built_in) :]
+    return [(n, w, dw * dw.dtype.type(scale)) for (n, w, _), dw in zip(own, rest, strict=True)]
+
+
+def _limit(value: float | None, name: str) -> float | None:
+    return None if value is None else _checks.number(value, name, 0.0, open_low=True)
+
+
+def _momentum(value: float | ScheduleLike) -> float | Schedule:
+    if isinstance(value, Schedule) or callable(value):
+        schedule = as_schedule(value, "momentum")
+        if schedule is None or isinstance(schedule, EpochSchedule):
+            raise TypeError(f"momentum is {value!r}; expected a schedule of the iteration")
+        return schedule
+    return _checks.number(value, "momentum", 0.0, 1.0, open_high=True)
+
+
+_BUILT_IN: dict[str, type[Optimizer]] = {
+    kind.__name__: kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad)
+}
+
+
+def to_config(optimizer: Any) -> dict[str, Any] | None:
+    """JSON form of an optimizer: its class and settings; None for a user's own."""
+    if _BUILT_IN.get(type(optimizer).__name__) is not type(optimizer):
+        return None
+    settings = optimizer.config()
+    if isinstance(optimizer.momentum, Schedule):
+        settings["momentum"] = schedule_to_config(optimizer.momentum)
+        if settings["momentum"] is None:
+            return None
+    return {"class": type(optimizer).__name__, **settings}
+
+
+def from_config(config: dict[str, Any]) -> Optimizer:
+    """The optimizer that `to_config` described; ValueError or TypeError if it describes none."""
+    arguments = dict(config)
+    kind = _BUILT_IN[_checks.choice(arguments.pop("class", None), "optimizer class", _BUILT_IN)]
+    if isinstance(arguments.get("momentum"), dict):
+        arguments["momentum"] = schedule_from_config(arguments["momentum"])
+    return kind(**arguments)
