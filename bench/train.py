@@ -8,7 +8,7 @@ from .limits import Peak
 from .nets import Net
 from .rounds import Json, Session, compare
 
-OURS = ("cmlp fit", "cmlp step")
+OURS = ("cmlp fit", "cmlp train_step")
 # Two epochs of small steps: enough for a wrong gradient to show, too few for rounding to grow.
 RTOL = {"float32": 1e-4, "float64": 1e-8}
 

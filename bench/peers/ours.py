@@ -267,7 +267,7 @@ def write_mnist(folder: str, out: str) -> None:
 
 TASKS: dict[tuple[str, str], Callable[..., Task]] = {
     ("train", "cmlp fit"): TrainFit,
-    ("train", "cmlp step"): TrainStep,
+    ("train", "cmlp train_step"): TrainStep,
     ("inference", "cmlp"): Inference,
     ("inference", "cmlp out="): InferenceOut,
     ("kernels", "cmlp"): Kernel,
