@@ -72,10 +72,11 @@ def start_workers(
     stack: ExitStack, libraries: Sequence[str], n_threads: int, isa: str | None
 ) -> tuple[dict[str, Worker], dict[str, str]]:
     """Workers of the libraries that can be used; the reason for each of the others."""
+    started = {library: Worker(library, n_threads, isa) for library in libraries}
     workers, missing = {}, {}
-    for library in libraries:
+    for library, worker in started.items():
         try:
-            workers[library] = stack.enter_context(Worker(library, n_threads, isa))
+            workers[library] = stack.enter_context(worker)
         except WorkerError as error:
             missing[library] = str(error)
     return workers, missing

@@ -43,6 +43,8 @@ class WorkerError(RuntimeError):
 class Worker:
     """A library in its own process (`worker.py`); a context manager.
 
+    The process starts at once, and is ready when the context is entered.
+
     Attributes
     ----------
     library : str
@@ -64,13 +66,6 @@ class Worker:
             text=True,
             env=environment(threads, isa),
         )
-        try:
-            hello = self._receive()
-        except WorkerError:
-            self.close()
-            raise
-        self.variants = [(section, variant) for section, variant in hello["variants"]]
-        self.version = metadata.version(LIBRARIES[library][1])
 
     def ask(self, **job: Any) -> Json:
         """Do a job and wait for its answer.
@@ -100,6 +95,13 @@ class Worker:
         self._log.close()
 
     def __enter__(self) -> Worker:
+        try:
+            hello = self._receive()
+        except WorkerError:
+            self.close()
+            raise
+        self.variants = [(section, variant) for section, variant in hello["variants"]]
+        self.version = metadata.version(LIBRARIES[self.library][1])
         return self
 
     def __exit__(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cmlp.bench import nets, report, roofline, rounds, train, worker
+from cmlp.bench import inference, nets, report, roofline, rounds, train, worker
 from cmlp.bench.__main__ import disagreements, main, parser, start_workers
 from cmlp.bench.peers import plain_numpy
 
@@ -157,6 +158,23 @@ def test_a_wrong_result_is_not_timed_but_reported() -> None:
     assert "problem" not in good and good["rounds"] == 1
     assert bad["problem"].startswith("disagrees") and "seconds" not in bad
     assert disagreements({"kernels": [{"rows": [good, bad]}]}) == [f"NumPy: {bad['problem']}"]
+
+
+@pytest.mark.parametrize(
+    ("library", "module"), [("sklearn", "sklearn"), ("torch", "torch"), ("jax", "jax")]
+)
+def test_peers_do_the_same_work_as_numpy(library: str, module: str) -> None:
+    if find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    with rounds.Worker("numpy", 1) as numpy, rounds.Worker(library, 1) as peer:
+        workers = {"numpy": numpy, library: peer}
+        session = rounds.Session(workers, "float32", 1, True, rounds.Effort(1, 1e-4))
+        for name in ("2-4-1", "64-64-64-10"):
+            item = train.measure_net(session, nets.find(name))
+            assert len(item["rows"]) > 1
+            assert [row for row in item["rows"] if "problem" in row] == []
+            item = inference.measure_net(session, nets.find(name), 3)
+            assert [row for row in item["rows"] if "problem" in row] == []
 
 
 def test_failures_of_a_worker_are_told() -> None:
