@@ -198,6 +198,44 @@ cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx);
 /* Norm of dL/du of each layer in the last backward pass; norms (n_layers). */
 cmlp_status cmlp_deltas(const cmlp_plan *plan, double *norms);
 
+/* ---- kernels on plain arrays: C-contiguous, w (n_out, n_in); outputs are overwritten and may not overlap
+ * inputs unless said; n_threads as in cmlp_plan_spec ---- */
+
+typedef struct {
+    cmlp_dtype dtype;
+    size_t batch, n_in, n_out;
+    int n_threads;
+} cmlp_shape;
+
+/* y = f(x w^T + b); b may be NULL */
+cmlp_status cmlp_dense_forward(const cmlp_shape *shape, const void *x, const void *w, const void *b,
+                               int activation, double param, void *y);
+/* dx = (dy w) f'(.), with f' from y (batch, n_in), the output of the activation before (its input where the
+ * derivative is written in that); y may be NULL: no activation */
+cmlp_status cmlp_dense_backward_dx(const cmlp_shape *shape, const void *dy, const void *w, const void *y,
+                                   int activation, double param, void *dx);
+/* dw (n_out, n_in) = dy^T x and db (n_out) = sum of dy over the batch */
+cmlp_status cmlp_dense_backward_dw(const cmlp_shape *shape, const void *dy, const void *x, void *dw, void *db);
+/* The same gradients used at once for step number t on w and b; slots: of w, then of b, as many as the
+ * optimizer has; no gradient is stored */
+cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, const void *x, void *w, void *b,
+                                       const cmlp_optimizer_spec *spec, void *const *slots, double lr, uint64_t t);
+/* y = f(x) over n elements (softmax: rows of n_out of shape); y may be x */
+cmlp_status cmlp_activation_forward(const cmlp_shape *shape, int activation, double param, const void *x, void *y);
+/* dx = dy f'(s), s the activation's output, or its input where the derivative is written in that */
+cmlp_status cmlp_activation_backward(const cmlp_shape *shape, int activation, double param, const void *dy,
+                                     const void *s, void *dx);
+int cmlp_activation_needs_input(int activation);
+cmlp_status cmlp_softmax(const cmlp_shape *shape, int as_log, const void *x, void *y);
+/* Mean loss of z (batch, n_out) and, unless dz is NULL, its gradient. */
+cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, const void *z, const int64_t *labels,
+                            const void *t, const void *weight, void *dz, double *value);
+/* Step number t over n elements; s1, s2: the slots */
+cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_t n, void *w, const void *dw,
+                        void *s1, void *s2, double lr, uint64_t t, int n_threads);
+/* Floating-point operations a second of independent multiply-adds in registers. */
+double cmlp_fma_peak(cmlp_dtype dtype, int n_threads, double seconds);
+
 /* The order of n samples in an epoch. */
 void cmlp_permutation(uint64_t n, uint64_t seed, uint64_t epoch, int64_t *order);
 

@@ -105,7 +105,7 @@ static size_t lay_out_slot(cmlp_plan *plan, size_t rows)
         step *s = &plan->steps[i];
         size_t bytes = rows * s->ld_out * size;
         s->x = x;
-        int keeps_input = s->layer->spec.kind == CMLP_DENSE && step_needs_input(s->activation);
+        int keeps_input = s->layer->spec.kind == CMLP_DENSE && cmlp_activation_needs_input(s->activation);
         int random = s->layer->spec.kind == CMLP_DROPOUT || s->layer->spec.kind == CMLP_RRELU;
         s->u = keeps_input ? reserve(&total, bytes) : NO_BUFFER;
         s->y = reserve(&total, bytes);

@@ -93,7 +93,6 @@ int plan_threads_for(const cmlp_plan *plan, double flops, size_t pieces);
 
 /* steps.c */
 const step_kind *step_kind_of(cmlp_layer_kind kind);
-int step_needs_input(int activation); /* its derivative is written in the input */
 
 /* passes.c: the work of one thread on some rows of a slot, or on some units */
 void run_forward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1);

@@ -56,7 +56,7 @@ static void activation_forward(const step *s, const pass *p, size_t rows, const 
     apply_activation(s, p, rows, x, y, ldy);
 }
 
-int step_needs_input(int activation)
+int cmlp_activation_needs_input(int activation)
 {
 #define SOURCE_ENTRY(id, name, default_p, source, f, df) source,
     static const char sources[] = {CMLP_ACTIVATIONS(SOURCE_ENTRY) FROM_OUTPUT};
@@ -68,7 +68,7 @@ static void activation_backward(const step *s, const pass *p, size_t rows, const
 {
     (void)u, (void)mask;
     if (dx)
-        apply_derivative(s, p, rows, d, step_needs_input(s->activation) ? x : y, dx);
+        apply_derivative(s, p, rows, d, cmlp_activation_needs_input(s->activation) ? x : y, dx);
 }
 
 static void prelu_forward(const step *s, const pass *p, size_t rows, const void *x, size_t ldx, void *u,

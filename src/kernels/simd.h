@@ -43,7 +43,6 @@ typedef ireal vi __attribute__((vector_size(VBYTES), may_alias));
 
 INLINE v vload(const real *p) { return *(const vmem *)p; }
 INLINE void vstore(real *p, v x) { *(vmem *)p = x; }
-INLINE v vset(real x) { return (v){0} + x; }
 
 /* The first n < VW elements, zeros behind them. */
 INLINE v vload_part(const real *p, size_t n)
@@ -69,6 +68,7 @@ INLINE void vstore_part(real *p, v x, size_t n)
 #if defined(CMLP_ISA_avx512)
 #define MM(op) PICK(_mm512_##op##_ps, _mm512_##op##_pd)
 #define MASK(op) PICK(_mm512_##op##_ps_mask, _mm512_##op##_pd_mask)
+INLINE v vset(real x) { return MM(set1)(x); }
 INLINE v vfma(v a, v b, v c) { return MM(fmadd)(a, b, c); }
 INLINE v vsqrt(v x) { return MM(sqrt)(x); }
 /* a < b ? x : y, false where either is NaN. */
@@ -79,15 +79,18 @@ INLINE v vsel(vi m, v x, v y)
 }
 #elif defined(CMLP_ISA_avx2)
 #define MM(op) PICK(_mm256_##op##_ps, _mm256_##op##_pd)
+INLINE v vset(real x) { return MM(set1)(x); }
 INLINE v vfma(v a, v b, v c) { return MM(fmadd)(a, b, c); }
 INLINE v vsqrt(v x) { return MM(sqrt)(x); }
 INLINE v vsel(vi m, v x, v y) { return MM(blendv)(y, x, (v)m); }
 #elif defined(CMLP_ISA_v2)
 #define MM(op) PICK(_mm_##op##_ps, _mm_##op##_pd)
+INLINE v vset(real x) { return MM(set1)(x); }
 INLINE v vfma(v a, v b, v c) { return a * b + c; }
 INLINE v vsqrt(v x) { return MM(sqrt)(x); }
 INLINE v vsel(vi m, v x, v y) { return MM(blendv)(y, x, (v)m); }
 #elif defined(CMLP_ISA_neon)
+INLINE v vset(real x) { return PICK(vdupq_n_f32, vdupq_n_f64)(x); }
 INLINE v vfma(v a, v b, v c) { return PICK(vfmaq_f32, vfmaq_f64)(c, a, b); }
 INLINE v vsqrt(v x) { return PICK(vsqrtq_f32, vsqrtq_f64)(x); }
 INLINE v vsel(vi m, v x, v y) { return (v)((m & (vi)x) | (~m & (vi)y)); }

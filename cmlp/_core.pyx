@@ -1,0 +1,406 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: embedsignature=True, freethreading_compatible=False
+"""The compiled core.  Its interface is documented in _core.pyi; here shapes and types are checked, the GIL is
+released, and cmlp.h is called."""
+
+cimport cython
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+import numpy as np
+
+cnp.import_array()
+
+cdef dict KINDS = {"dense": CMLP_DENSE, "activation": CMLP_ACTIVATION, "prelu": CMLP_PRELU,
+                   "rrelu": CMLP_RRELU, "dropout": CMLP_DROPOUT}
+cdef tuple SLOT_NAMES = (("velocity",), ("m", "v"), ("m", "v"), ("v", "velocity"), ("v",))
+
+
+# ---- errors ----
+
+cdef int check(cmlp_status status) except -1:
+    """Raise for an error of the C library."""
+    if status >= 0:
+        return 0
+    if status == CMLP_E_MEMORY:
+        raise MemoryError("cmlp could not allocate its buffers")
+    if status == CMLP_E_BUSY:
+        raise RuntimeError("these layers are being trained by another call")
+    if status == CMLP_E_PAIR:
+        raise ValueError("this loss does not go with that output activation")
+    raise ValueError("sizes or settings that make no sense")
+
+
+cdef int activation_id(str name) except -1:
+    cdef int i = cmlp_activation_id(name.encode())
+    if i < 0:
+        raise ValueError(f"activation: got {name!r}, expected one of {', '.join(activations())}")
+    return i
+
+
+cdef int loss_id(str name) except -1:
+    cdef int i = cmlp_loss_id(name.encode())
+    if i < 0:
+        raise ValueError(f"loss: got {name!r}, expected one of {', '.join(losses())}")
+    return i
+
+
+cdef cmlp_dtype dtype_id(name) except *:
+    name = np.dtype(name).name
+    if name == "float32":
+        return CMLP_F32
+    if name == "float64":
+        return CMLP_F64
+    raise ValueError(f"dtype: got {name!r}, expected 'float32' or 'float64'")
+
+
+cdef int typenum_of(cmlp_dtype dtype) noexcept:
+    return cnp.NPY_FLOAT32 if dtype == CMLP_F32 else cnp.NPY_FLOAT64
+
+
+cdef str shape_text(cnp.ndarray a):
+    return str(tuple([a.shape[i] for i in range(a.ndim)]))
+
+
+cdef void *data_of(object value, str name, int typenum, int ndim, Py_ssize_t rows, Py_ssize_t columns,
+                   bint writable=False) except? NULL:
+    """The data of an array that must have this type, number of dimensions, rows and columns (-1: any), C order."""
+    if not isinstance(value, cnp.ndarray):
+        raise TypeError(f"{name}: got {type(value).__name__}, expected numpy.ndarray")
+    cdef cnp.ndarray a = value
+    if cnp.PyArray_TYPE(a) != typenum or not cnp.PyArray_ISCARRAY_RO(a):
+        raise TypeError(f"{name}: got {a.dtype} with strides {(<object>a).strides}, expected C-contiguous "
+                        f"{np.dtype(cnp.PyArray_TypeObjectFromType(typenum)).name} in native byte order")
+    if a.ndim != ndim or (rows >= 0 and a.shape[0] != rows) or (ndim > 1 and columns >= 0 and a.shape[1] != columns):
+        wanted = ", ".join(["any" if n < 0 else str(n) for n in (rows, columns)[:ndim]])
+        raise ValueError(f"{name}: got shape {shape_text(a)}, expected ({wanted})")
+    if writable and not cnp.PyArray_ISWRITEABLE(a):
+        raise ValueError(f"{name}: got a read-only array, expected a writable one")
+    return cnp.PyArray_DATA(a)
+
+
+cdef cnp.ndarray new_array(int typenum, cnp.npy_intp rows, cnp.npy_intp columns=-1):
+    cdef cnp.npy_intp dims[2]
+    dims[0], dims[1] = rows, columns
+    return cnp.PyArray_EMPTY(1 if columns < 0 else 2, dims, typenum, 0)
+
+
+# ---- what there is ----
+
+def activations():
+    return {cmlp_activation_name(i).decode(): {
+                "param": None if cmlp_activation_default(i) == NO_PARAM else cmlp_activation_default(i),
+                "trainable": cmlp_activation_name(i) != b"step",
+                "elementwise": i != CMLP_SOFTMAX,
+                "needs_input": i != CMLP_SOFTMAX and bool(cmlp_activation_needs_input(i))}
+            for i in range(CMLP_N_ACTIVATIONS)}
+
+
+def losses():
+    return {cmlp_loss_name(i).decode(): {
+                "param": None if cmlp_loss_default(i) == NO_PARAM else cmlp_loss_default(i),
+                "labels": i == CMLP_SOFTMAX_CROSS_ENTROPY}
+            for i in range(CMLP_N_LOSSES)}
+
+
+def pair_mode(str activation, str loss):
+    mode = cmlp_pair_mode(activation_id(activation), loss_id(loss))
+    return "fused" if mode == CMLP_FUSED else "chain" if mode == CMLP_CHAIN else "refused"
+
+
+def available_isas():
+    cdef const char *const *names = cmlp_isas()
+    found = []
+    while names[len(found)] != NULL:
+        found.append(names[len(found)].decode())
+    return found
+
+
+def get_isa():
+    return cmlp_isa().decode()
+
+
+def set_isa(str name):
+    if cmlp_set_isa(name.encode()) < 0:
+        raise ValueError(f"name: got {name!r}, expected one of {', '.join(available_isas())}")
+
+
+def default_threads():
+    return cmlp_default_threads()
+
+
+def limit_threads(bint on):
+    cmlp_limit_threads(on)
+
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define CMLP_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define CMLP_COMPILER "gcc " __VERSION__
+    #else
+    #define CMLP_COMPILER "unknown"
+    #endif
+    """
+    const char *CMLP_COMPILER
+
+
+def info():
+    refused = cmlp_isa_refused()
+    return {"version": CMLP_VERSION.decode(), "isa": get_isa(), "isas": available_isas(),
+            "isa_refused": None if refused == NULL else refused.decode(errors="replace"),
+            "threads": cmlp_default_threads(), "openmp": bool(cmlp_has_openmp()),
+            "compiler": CMLP_COMPILER.decode()}
+
+
+def permutation(n, seed, epoch):
+    if n < 0:
+        raise ValueError(f"n: got {n}, expected 0 or more")
+    cdef uint64_t count = n, key = seed, number = epoch
+    cdef cnp.ndarray order = new_array(cnp.NPY_INT64, n)
+    cdef int64_t *data = <int64_t *>cnp.PyArray_DATA(order)
+    with nogil:
+        cmlp_permutation(count, key, number, data)
+    return order
+
+
+def fma_peak(n_threads=1, double seconds=0.2, dtype="float32"):
+    cdef cmlp_dtype d = dtype_id(dtype)
+    cdef int n = n_threads
+    cdef double flops
+    with nogil:
+        flops = cmlp_fma_peak(d, n, seconds)
+    return flops / 1e9
+
+
+# ---- layers ----
+
+@cython.final
+cdef class Layer:
+    cdef cmlp_layer *ptr
+    cdef cmlp_layer_spec spec
+    cdef cmlp_dtype type
+    cdef readonly str kind
+    cdef readonly str activation
+
+    def __cinit__(self, str kind, n_in, n_out, dtype="float32", str activation="identity", param=None, bint bias=True):
+        if kind not in KINDS:
+            raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(KINDS)}")
+        for name, n in (("n_in", n_in), ("n_out", n_out)):
+            if not 0 < n < 2**48:
+                raise ValueError(f"{name}: got {n}, expected 1 to 2**48")
+        self.type = dtype_id(dtype)
+        self.kind, self.activation = kind, activation
+        self.spec.kind, self.spec.n_in, self.spec.n_out = KINDS[kind], n_in, n_out
+        self.spec.activation, self.spec.bias = activation_id(activation), bias
+        if param is None:
+            param = cmlp_activation_default(self.spec.activation)
+        low, high = param if isinstance(param, tuple) else (param, 0.0)
+        self.spec.param[0], self.spec.param[1] = low, high
+        check(cmlp_layer_new(self.type, &self.spec, &self.ptr))
+
+    def __dealloc__(self):
+        cmlp_layer_free(self.ptr)
+
+    @property
+    def n_in(self):
+        return self.spec.n_in
+
+    @property
+    def n_out(self):
+        return self.spec.n_out
+
+    @property
+    def dtype(self):
+        return "float32" if self.type == CMLP_F32 else "float64"
+
+    @property
+    def isa(self):
+        return cmlp_layer_isa(self.ptr).decode()
+
+    @property
+    def param(self):
+        return (self.spec.param[0], self.spec.param[1])
+
+    @property
+    def n_parameters(self):
+        return cmlp_layer_count(self.ptr, CMLP_WEIGHT) + cmlp_layer_count(self.ptr, CMLP_BIAS)
+
+    @property
+    def shapes(self):
+        found = {}
+        if cmlp_layer_count(self.ptr, CMLP_WEIGHT):
+            found["weight"] = (self.spec.n_out, self.spec.n_in)
+        if cmlp_layer_count(self.ptr, CMLP_BIAS):
+            found["slope" if self.kind == "prelu" else "bias"] = (self.spec.n_out,)
+        return found
+
+    cdef cmlp_part part(self, str name) except *:
+        if name not in self.shapes:
+            raise ValueError(f"name: got {name!r}, expected one of {', '.join(self.shapes) or 'none'}")
+        return CMLP_WEIGHT if name == "weight" else CMLP_BIAS
+
+    cdef cnp.ndarray empty(self, cmlp_part part):
+        if part == CMLP_WEIGHT:
+            return new_array(typenum_of(self.type), self.spec.n_out, self.spec.n_in)
+        return new_array(typenum_of(self.type), self.spec.n_out)
+
+    cdef cnp.ndarray packable(self, str name, value):
+        a = np.ascontiguousarray(value, dtype=self.dtype)
+        if a.shape != self.shapes[name]:
+            raise ValueError(f"{name}: got shape {a.shape}, expected {self.shapes[name]}")
+        return a
+
+    def get(self, str name):
+        cdef cmlp_part part = self.part(name)
+        cdef cnp.ndarray out = self.empty(part)
+        cmlp_layer_get(self.ptr, part, cnp.PyArray_DATA(out))
+        out.flags.writeable = False
+        return out
+
+    def set(self, str name, value):
+        cdef cmlp_part part = self.part(name)
+        cmlp_layer_set(self.ptr, part, cnp.PyArray_DATA(self.packable(name, value)))
+
+    def get_grad(self, str name):
+        cdef cmlp_part part = self.part(name)
+        cdef cnp.ndarray out = self.empty(part)
+        cmlp_layer_get_grad(self.ptr, part, cnp.PyArray_DATA(out))
+        out.flags.writeable = False
+        return out
+
+    def set_grad(self, str name, value):
+        cdef cmlp_part part = self.part(name)
+        check(cmlp_layer_set_grad(self.ptr, part, cnp.PyArray_DATA(self.packable(name, value))))
+
+    def copy(self):
+        other = Layer(self.kind, self.n_in, self.n_out, self.dtype, self.activation, self.param, bool(self.spec.bias))
+        for name in self.shapes:
+            other.set(name, self.get(name))
+        return other
+
+
+cdef cmlp_layer **layer_pointers(list layers) except NULL:
+    if not layers:
+        raise ValueError("layers: got none, expected one or more")
+    cdef cmlp_layer **pointers = <cmlp_layer **>calloc(len(layers), sizeof(cmlp_layer *))
+    if pointers == NULL:
+        raise MemoryError()
+    for i, layer in enumerate(layers):
+        pointers[i] = (<Layer?>layer).ptr
+    return pointers
+
+
+# ---- optimizers ----
+
+cdef int fill_settings(cmlp_optimizer_spec *spec, dict options) except -1:
+    for name, value in options.items():
+        if name == "momentum": spec.momentum = value
+        elif name == "nesterov": spec.nesterov = value
+        elif name == "weight_decay": spec.weight_decay = value
+        elif name == "l1": spec.l1 = value
+        elif name == "beta1": spec.beta1 = value
+        elif name == "beta2": spec.beta2 = value
+        elif name == "eps": spec.eps = value
+        elif name == "rho": spec.rho = value
+        elif name == "clip_value": spec.clip_value = value
+        elif name == "clip_norm": spec.clip_norm = value
+        elif name == "decay_over_batch": spec.decay_over_batch = value
+        elif name == "eps_inside": spec.eps_inside = value
+        else:
+            raise TypeError(f"{name}: no such option of an optimizer")
+    return 0
+
+
+cdef cmlp_optimizer_spec settings_of(str kind, dict options) except *:
+    cdef cmlp_optimizer_spec spec
+    spec.kind = cmlp_optimizer_id(kind.encode())
+    if spec.kind < 0:
+        names = [cmlp_optimizer_name(i).decode() for i in range(CMLP_N_OPTIMIZERS)]
+        raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(names)}")
+    spec.momentum = spec.nesterov = spec.weight_decay = spec.l1 = spec.clip_value = spec.clip_norm = 0.0
+    spec.decay_over_batch = spec.eps_inside = 0.0
+    spec.beta1, spec.beta2, spec.eps, spec.rho = 0.9, 0.999, 1e-8, 0.9
+    fill_settings(&spec, options)
+    return spec
+
+
+@cython.final
+cdef class State:
+    cdef cmlp_optimizer *ptr
+    cdef readonly list layers
+    cdef readonly str kind
+
+    def __cinit__(self, layers, str kind, **options):
+        cdef cmlp_optimizer_spec spec = settings_of(kind, options)
+        self.layers, self.kind = list(layers), kind
+        cdef cmlp_layer **pointers = layer_pointers(self.layers)
+        try:
+            check(cmlp_optimizer_new(&spec, pointers, len(self.layers), &self.ptr))
+        finally:
+            free(pointers)
+
+    def __dealloc__(self):
+        cmlp_optimizer_free(self.ptr)
+
+    @property
+    def step_count(self):
+        return cmlp_optimizer_steps(self.ptr)
+
+    @step_count.setter
+    def step_count(self, n):
+        cmlp_optimizer_set_steps(self.ptr, n)
+
+    def set_options(self, **options):
+        fill_settings(cmlp_optimizer_settings(self.ptr), options)
+
+    cdef list parts(self):
+        """(layer number, part, shape) of every parameter, in flat order."""
+        found = []
+        for i, layer in enumerate(self.layers):
+            for name, shape in layer.shapes.items():
+                found.append((i, CMLP_WEIGHT if name == "weight" else CMLP_BIAS, shape))
+        return found
+
+    def get_slots(self):
+        found = {}
+        cdef cnp.ndarray values
+        for slot, name in enumerate(SLOT_NAMES[cmlp_optimizer_settings(self.ptr).kind]):
+            pieces = []
+            for i, part, shape in self.parts():
+                values = np.empty(shape, self.layers[0].dtype)
+                cmlp_optimizer_get_slot(self.ptr, slot, i, part, cnp.PyArray_DATA(values))
+                pieces.append(values.ravel())
+            found[name] = np.concatenate(pieces) if pieces else np.empty(0, self.layers[0].dtype)
+        return found
+
+    def set_slots(self, slots):
+        names = SLOT_NAMES[cmlp_optimizer_settings(self.ptr).kind]
+        total = sum(layer.n_parameters for layer in self.layers)
+        if set(slots) != set(names):
+            raise ValueError(f"slots: got {sorted(slots)}, expected {sorted(names)}")
+        flat = {name: np.ascontiguousarray(slots[name], self.layers[0].dtype) for name in names}
+        for name in names:
+            if flat[name].shape != (total,):
+                raise ValueError(f"slots: {name} has shape {flat[name].shape}, expected ({total},)")
+        cdef cnp.ndarray values
+        for slot, name in enumerate(names):
+            at = 0
+            for i, part, shape in self.parts():
+                size = int(np.prod(shape))
+                values = flat[name][at:at + size]
+                cmlp_optimizer_set_slot(self.ptr, slot, i, part, cnp.PyArray_DATA(values))
+                at += size
+
+    def step(self, double lr, n_threads=1):
+        cdef cmlp_status status
+        with nogil:
+            status = cmlp_optimizer_step(self.ptr, lr)
+        check(status)
+
+
+include "_core_plan.pxi"
+include "_core_kernels.pxi"

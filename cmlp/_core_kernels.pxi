@@ -1,0 +1,294 @@
+# The kernels on plain arrays.
+
+cdef tuple as_floats(tuple named):
+    """Arrays as C-contiguous ones of their common float type (float64 if any is, else float32)."""
+    arrays = [(name, None if a is None else np.asarray(a)) for name, a in named]
+    kinds = [a.dtype for _, a in arrays if a is not None]
+    wide = any([k == np.float64 or (k.kind != "f" and k.kind in "iub") for k in kinds]) and np.float32 not in kinds
+    dtype = np.float64 if wide or np.float64 in kinds else np.float32
+    found = []
+    for name, a in arrays:
+        if a is not None and a.dtype.kind not in "fiub":
+            raise TypeError(f"{name}: got {a.dtype}, expected numbers")
+        found.append(None if a is None else np.require(a, dtype, ["C", "A"]))
+    return tuple(found)
+
+
+cdef cmlp_shape shape_of(cnp.ndarray a, batch, n_in, n_out, n_threads) except *:
+    cdef cmlp_shape shape
+    if n_threads is not None and not 0 < n_threads < 2**16:
+        raise ValueError(f"n_threads: got {n_threads}, expected 1 or more")
+    for name, n in (("batch", batch), ("n_in", n_in), ("n_out", n_out)):
+        if n < 1:
+            raise ValueError(f"{name}: got {n}, expected 1 or more")
+    shape.dtype = CMLP_F32 if cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT32 else CMLP_F64
+    shape.batch, shape.n_in, shape.n_out = batch, n_in, n_out
+    shape.n_threads = 0 if n_threads is None else n_threads
+    return shape
+
+
+cdef int expect(cnp.ndarray a, str name, tuple shape) except -1:
+    if (<object>a).shape != shape:
+        raise ValueError(f"{name}: got shape {(<object>a).shape}, expected {shape}")
+    return 0
+
+
+cdef int expect_2d(cnp.ndarray a, str name) except -1:
+    if a.ndim != 2:
+        raise ValueError(f"{name}: got {a.ndim} dimensions, expected 2")
+    return 0
+
+
+cdef cnp.ndarray output(out, str name, tuple shape, cnp.ndarray like, tuple inputs):
+    """out if it fits and lies apart from the inputs, or a new array."""
+    if out is None:
+        return np.empty(shape, like.dtype)
+    if not isinstance(out, np.ndarray) or out.dtype != like.dtype or not out.flags.c_contiguous or not out.flags.aligned:
+        got = f"{out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise TypeError(f"{name}: got {got}, expected a C-contiguous array of {like.dtype}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: got a read-only array, expected a writable one")
+    expect(out, name, shape)
+    for a in inputs:
+        if a is not None:
+            check_apart(out, a)
+    return out
+
+
+cdef inline void *pointer(a):
+    return NULL if a is None else cnp.PyArray_DATA(<cnp.ndarray>a)
+
+
+cdef double param_of(int activation, param) except? -2.0:
+    return cmlp_activation_default(activation) if param is None else param
+
+
+def dense_forward(x, w, b=None, str activation="identity", param=None, out=None, n_threads=None):
+    x, w, b = as_floats((("x", x), ("w", w), ("b", b)))
+    expect_2d(x, "x")
+    expect(w, "w", (w.shape[0] if w.ndim else 0, x.shape[1]))
+    if b is not None:
+        expect(b, "b", (w.shape[0],))
+    cdef cmlp_shape shape = shape_of(x, x.shape[0], w.shape[1], w.shape[0], n_threads)
+    out = output(out, "out", (x.shape[0], w.shape[0]), x, (x, w, b))
+    cdef int act = activation_id(activation)
+    cdef double p = param_of(act, param)
+    cdef void *px = pointer(x)
+    cdef void *pw = pointer(w)
+    cdef void *pb = pointer(b)
+    cdef void *po = pointer(out)
+    cdef cmlp_status status
+    with nogil:
+        status = cmlp_dense_forward(&shape, px, pw, pb, act, p, po)
+    check(status)
+    return out
+
+
+def dense_backward_dx(dy, w, y=None, str activation="identity", param=None, out=None, n_threads=None):
+    dy, w, y = as_floats((("dy", dy), ("w", w), ("y", y)))
+    expect_2d(dy, "dy")
+    expect_2d(w, "w")
+    expect(w, "w", (dy.shape[1], w.shape[1]))
+    if y is not None:
+        expect(y, "y", (dy.shape[0], w.shape[1]))
+    cdef cmlp_shape shape = shape_of(dy, dy.shape[0], w.shape[1], w.shape[0], n_threads)
+    out = output(out, "out", (dy.shape[0], w.shape[1]), dy, (dy, w, y))
+    cdef int act = activation_id(activation)
+    if act == CMLP_SOFTMAX:
+        raise ValueError("activation: got 'softmax', expected an elementwise one")
+    if act != activation_id("identity") and y is None:
+        raise ValueError("y: got None, expected the activation's values")
+    cdef double p = param_of(act, param)
+    cdef void *pd = pointer(dy)
+    cdef void *pw = pointer(w)
+    cdef void *py = pointer(y)
+    cdef void *po = pointer(out)
+    cdef cmlp_status status
+    with nogil:
+        status = cmlp_dense_backward_dx(&shape, pd, pw, py, act, p, po)
+    check(status)
+    return out
+
+
+def dense_backward_dw(dy, x, out=None, out_db=None, n_threads=None):
+    dy, x = as_floats((("dy", dy), ("x", x)))
+    expect_2d(dy, "dy")
+    expect_2d(x, "x")
+    expect(x, "x", (dy.shape[0], x.shape[1]))
+    cdef cmlp_shape shape = shape_of(dy, dy.shape[0], x.shape[1], dy.shape[1], n_threads)
+    out = output(out, "out", (dy.shape[1], x.shape[1]), dy, (dy, x))
+    out_db = output(out_db, "out_db", (dy.shape[1],), dy, (dy, x, out))
+    cdef void *pd = pointer(dy)
+    cdef void *px = pointer(x)
+    cdef void *pw = pointer(out)
+    cdef void *pb = pointer(out_db)
+    cdef cmlp_status status
+    with nogil:
+        status = cmlp_dense_backward_dw(&shape, pd, px, pw, pb)
+    check(status)
+    return out, out_db
+
+
+def dense_backward_update(dy, x, w, b, str kind, slots, double lr, step=1, n_threads=None, **options):
+    dy, x = as_floats((("dy", dy), ("x", x)))
+    expect_2d(dy, "dy")
+    expect_2d(x, "x")
+    expect(x, "x", (dy.shape[0], x.shape[1]))
+    cdef cmlp_shape shape = shape_of(dy, dy.shape[0], x.shape[1], dy.shape[1], n_threads)
+    cdef cmlp_optimizer_spec spec = settings_of(kind, options)
+    cdef int n = cmlp_optimizer_slots(spec.kind), i
+    if len(slots) != 2 * n:
+        raise ValueError(f"slots: got {len(slots)}, expected {2 * n}: those of w, then those of b")
+    if step < 1:
+        raise ValueError(f"step: got {step}, expected 1 or more")
+    w = output(w, "w", (dy.shape[1], x.shape[1]), dy, (dy, x))
+    b = output(b, "b", (dy.shape[1],), dy, (dy, x, w))
+    cdef void *pointers[4]
+    for i in range(2 * n):
+        shape_i = (dy.shape[1], x.shape[1]) if i < n else (dy.shape[1],)
+        pointers[i] = pointer(output(slots[i], f"slots[{i}]", shape_i, dy, (dy, x, w, b)))
+    cdef void *pd = pointer(dy)
+    cdef void *px = pointer(x)
+    cdef void *pw = pointer(w)
+    cdef void *pb = pointer(b)
+    cdef uint64_t t = step
+    cdef cmlp_status status
+    with nogil:
+        status = cmlp_dense_backward_update(&shape, pd, px, pw, pb, &spec, pointers, lr, t)
+    check(status)
+
+
+cdef cmlp_shape rows_of(cnp.ndarray x, n_threads) except *:
+    """Everything but the last dimension is a row."""
+    n = x.shape[x.ndim - 1] if x.ndim else 1
+    size = (<object>x).size
+    return shape_of(x, max(size // max(n, 1), 1), 1, max(n, 1), n_threads)
+
+
+def activation_forward(x, str activation, param=None, out=None, n_threads=None):
+    (x,) = as_floats((("x", x),))
+    cdef int act = activation_id(activation)
+    cdef cmlp_shape shape = rows_of(x, n_threads)
+    if out is not x:
+        out = output(out, "out", x.shape, x, () if out is not None and np.shares_memory(out, x) and out.ctypes.data == x.ctypes.data else (x,))
+    if x.size == 0:
+        return out
+    cdef double p = param_of(act, param)
+    cdef void *px = pointer(x)
+    cdef void *po = pointer(out)
+    cdef cmlp_status status
+    with nogil:
+        status = cmlp_activation_forward(&shape, act, p, px, po)
+    check(status)
+    return out
+
+
+def activation_backward(dy, y, str activation, param=None, out=None, n_threads=None):
+    dy, y = as_floats((("dy", dy), ("y", y)))
+    expect(y, "y", dy.shape)
+    cdef int act = activation_id(activation)
+    if activation == "step":
+        raise ValueError("activation: step has no useful derivative")
+    cdef cmlp_shape shape = rows_of(dy, n_threads)
+    if out is not dy:
+        out = output(out, "out", dy.shape, dy, (dy, y))
+    if dy.size == 0:
+        return out
+    cdef double p = param_of(act, param)
+    cdef void *pd = pointer(dy)
+    cdef void *py = pointer(y)
+    cdef void *po = pointer(out)
+    cdef cmlp_status status
+    with nogil:
+        status = cmlp_activation_backward(&shape, act, p, pd, py, po)
+    check(status)
+    return out
+
+
+cdef softmax_of(x, bint as_log, out, n_threads):
+    (x,) = as_floats((("x", x),))
+    cdef cmlp_shape shape = rows_of(x, n_threads)
+    if out is not x:
+        out = output(out, "out", x.shape, x, (x,))
+    if x.size == 0:
+        return out
+    cdef void *px = pointer(x)
+    cdef void *po = pointer(out)
+    cdef cmlp_status status
+    with nogil:
+        status = cmlp_softmax(&shape, as_log, px, po)
+    check(status)
+    return out
+
+
+def softmax(x, out=None, n_threads=None):
+    return softmax_of(x, False, out, n_threads)
+
+
+def log_softmax(x, out=None, n_threads=None):
+    return softmax_of(x, True, out, n_threads)
+
+
+cdef double loss_of(str name, param, y, t, w, cnp.ndarray out) except? -1.0:
+    """Mean loss; the gradient goes to out unless that is None."""
+    cdef int loss = loss_id(name), typenum = cnp.PyArray_TYPE(<cnp.ndarray?>y)
+    if typenum not in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64):
+        raise TypeError(f"y: got {y.dtype}, expected float32 or float64")
+    cdef void *pz = data_of(y, "y", typenum, 2, -1, -1)
+    cdef cmlp_shape shape = shape_of(y, y.shape[0], 1, y.shape[1], 1)
+    cdef const int64_t *labels = NULL
+    cdef void *pt = NULL
+    cdef size_t i
+    if loss == CMLP_SOFTMAX_CROSS_ENTROPY and t.ndim == 1:
+        labels = <const int64_t *>data_of(t, "t", cnp.NPY_INT64, 1, y.shape[0], -1)
+        for i in range(shape.batch):
+            if labels[i] < 0 or labels[i] >= <int64_t>shape.n_out:
+                raise ValueError(f"t: got label {labels[i]} in row {i}, expected 0 to {y.shape[1] - 1}")
+    else:
+        pt = data_of(t, "t", typenum, 2, y.shape[0], y.shape[1])
+    cdef void *pw = NULL if w is None else data_of(w, "w", typenum, 1, y.shape[0], -1)
+    cdef double p = cmlp_loss_default(loss) if param is None else param, value = 0.0
+    if p == NO_PARAM:
+        p = 0.0
+    cdef void *po = NULL if out is None else cnp.PyArray_DATA(out)
+    cdef cmlp_status status
+    with nogil:
+        status = cmlp_loss_delta(&shape, loss, p, pz, labels, pt, pw, po, &value)
+    check(status)
+    return value
+
+
+def loss_value(str name, param, y, t, w=None):
+    return loss_of(name, param, y, t, w, None)
+
+
+def loss_delta(str name, param, y, t, w=None, out=None):
+    out = output(out, "out", (<object>y).shape, y, (t,)) if out is not y else out
+    return out, loss_of(name, param, y, t, w, out)
+
+
+def update(str kind, w, dw, slots, double lr, step=1, n_threads=None, **options):
+    cdef cmlp_optimizer_spec spec = settings_of(kind, options)
+    cdef int n = cmlp_optimizer_slots(spec.kind), threads = 0 if n_threads is None else n_threads
+    if not isinstance(w, np.ndarray) or w.dtype not in (np.float32, np.float64):
+        raise TypeError("w: expected an array of float32 or float64")
+    if len(slots) != n:
+        raise ValueError(f"slots: got {len(slots)}, expected {n}")
+    if step < 1:
+        raise ValueError(f"step: got {step}, expected 1 or more")
+    dw = np.require(dw, w.dtype, ["C", "A"])
+    expect(dw, "dw", w.shape)
+    output(w, "w", w.shape, w, (dw,))
+    cdef void *pointers[2]
+    pointers[0], pointers[1] = NULL, NULL
+    for i in range(n):
+        pointers[i] = pointer(output(slots[i], f"slots[{i}]", w.shape, w, (w, dw)))
+    cdef cmlp_dtype dtype = dtype_id(w.dtype)
+    cdef size_t size = w.size
+    cdef uint64_t t = step
+    cdef void *pw = pointer(w)
+    cdef void *pd = pointer(dw)
+    cdef cmlp_status status
+    with nogil:
+        status = cmlp_update(dtype, &spec, size, pw, pd, pointers[0], pointers[1], lr, t, threads)
+    check(status)

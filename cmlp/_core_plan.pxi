@@ -1,0 +1,243 @@
+# Plans: training, prediction, and passes for the caller's own loss.
+
+cdef int poll_signals(void *ctx) noexcept nogil:
+    """Lets Python handle signals; 1 leaves the exception to the call that released the GIL."""
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            (<list>ctx).append(error)
+            return 1
+    return 0
+
+
+@cython.final
+cdef class Plan:
+    cdef cmlp_plan *ptr
+    cdef readonly list layers
+    cdef readonly State state
+    cdef readonly Py_ssize_t batch_size
+    cdef Py_ssize_t n_in, n_out
+    cdef int typenum
+    cdef bint takes_labels
+    cdef Py_ssize_t forward_rows
+    cdef object forward_x
+
+    def __cinit__(self, layers, batch_size, loss=None, State state=None, n_threads=None, seed=0):
+        cdef cmlp_plan_spec spec
+        self.layers, self.state = list(layers), state
+        if not 0 < batch_size < 2**40:
+            raise ValueError(f"batch_size: got {batch_size}, expected 1 or more")
+        if n_threads is not None and not 0 < n_threads < 2**16:
+            raise ValueError(f"n_threads: got {n_threads}, expected 1 or more")
+        self.batch_size = spec.batch = batch_size
+        spec.n_threads = 0 if n_threads is None else n_threads
+        spec.seed = seed & 0xFFFFFFFFFFFFFFFF
+        spec.loss, spec.loss_param = -1, 0.0
+        if loss is not None:
+            name, param = loss
+            spec.loss = loss_id(name)
+            spec.loss_param = cmlp_loss_default(spec.loss) if param is None else param
+            if spec.loss_param == NO_PARAM:
+                spec.loss_param = 0.0
+            self.takes_labels = spec.loss == CMLP_SOFTMAX_CROSS_ENTROPY
+        self.check_chain(loss)
+        cdef cmlp_layer **pointers = layer_pointers(self.layers)
+        try:
+            check(cmlp_plan_new(&spec, pointers, len(self.layers), NULL if state is None else state.ptr, &self.ptr))
+        finally:
+            free(pointers)
+        self.n_in, self.n_out = self.layers[0].n_in, self.layers[len(self.layers) - 1].n_out
+        self.typenum = typenum_of((<Layer>self.layers[0]).type)
+
+    def __dealloc__(self):
+        cmlp_plan_free(self.ptr)
+
+    cdef int check_chain(self, loss) except -1:
+        for a, b in zip(self.layers, self.layers[1:]):
+            if a.n_out != b.n_in:
+                raise ValueError(f"layers: one of {a.n_out} outputs stands before one of {b.n_in} inputs")
+            if a.dtype != b.dtype or a.isa != b.isa:
+                raise ValueError("layers: all must have one dtype and one instruction set")
+        if loss is None or not self.layers:
+            return 0
+        for layer in self.layers:
+            if layer.activation == "step":
+                raise ValueError("layers: the step activation has no useful derivative and cannot be trained")
+        last = self.layers[len(self.layers) - 1]
+        if last.kind in ("dense", "activation") and pair_mode(last.activation, loss[0]) == "refused":
+            raise ValueError(f"loss: {loss[0]} does not go with {last.activation} outputs; give the last layer "
+                             "no activation, or the one that belongs to the loss")
+        return 0
+
+    @property
+    def n_threads(self):
+        return cmlp_plan_threads(self.ptr)
+
+    @property
+    def n_bytes(self):
+        return cmlp_plan_bytes(self.ptr)
+
+    @property
+    def epoch(self):
+        return cmlp_plan_cursor(self.ptr).epoch
+
+    @epoch.setter
+    def epoch(self, value):
+        cmlp_plan_cursor(self.ptr).epoch = value
+
+    @property
+    def step_in_epoch(self):
+        return cmlp_plan_cursor(self.ptr).step
+
+    @step_in_epoch.setter
+    def step_in_epoch(self, value):
+        cmlp_plan_cursor(self.ptr).step = value
+
+    @property
+    def loss_sum(self):
+        return cmlp_plan_cursor(self.ptr).loss_sum
+
+    @loss_sum.setter
+    def loss_sum(self, value):
+        cmlp_plan_cursor(self.ptr).loss_sum = value
+
+    @property
+    def weight_sum(self):
+        return cmlp_plan_cursor(self.ptr).weight_sum
+
+    @weight_sum.setter
+    def weight_sum(self, value):
+        cmlp_plan_cursor(self.ptr).weight_sum = value
+
+    cdef int fill_data(self, cmlp_data *data, x, y, sample_weight) except -1:
+        """Pointers to checked arrays; nothing is copied."""
+        data.x = data_of(x, "x", self.typenum, 2, -1, self.n_in)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0), i
+        cdef const int64_t *labels
+        data.n = n
+        data.labels, data.t, data.weight = NULL, NULL, NULL
+        if n == 0:
+            raise ValueError("x: got no rows, expected one or more")
+        if self.takes_labels and isinstance(y, cnp.ndarray) and cnp.PyArray_NDIM(<cnp.ndarray>y) == 1:
+            labels = <const int64_t *>data_of(y, "y", cnp.NPY_INT64, 1, n, -1)
+            for i in range(n):
+                if labels[i] < 0 or labels[i] >= self.n_out:
+                    raise ValueError(f"y: got label {labels[i]} in row {i}, expected 0 to {self.n_out - 1}")
+            data.labels = labels
+        else:
+            data.t = data_of(y, "y", self.typenum, 2, n, self.n_out)
+        if sample_weight is not None:
+            data.weight = data_of(sample_weight, "sample_weight", self.typenum, 1, n, -1)
+        return 0
+
+    def fit(self, x, y, sample_weight, epochs, bint shuffle, lr, momentum=None, max_steps=None):
+        cdef cmlp_data data
+        cdef cmlp_run run
+        cdef cmlp_status status
+        if self.state is None:
+            raise ValueError("state: this plan has no optimizer")
+        if not 0 < epochs < 2**40:
+            raise ValueError(f"epochs: got {epochs}, expected 1 or more")
+        self.fill_data(&data, x, y, sample_weight)
+        cdef uint64_t per_epoch = (data.n + self.batch_size - 1) // self.batch_size
+        cdef uint64_t to_do = epochs * per_epoch - cmlp_plan_cursor(self.ptr).step
+        if max_steps is not None:
+            to_do = min(to_do, max_steps)
+        cdef cnp.ndarray rates = step_values("lr", lr, to_do)
+        cdef cnp.ndarray momenta = None if momentum is None else step_values("momentum", momentum, to_do)
+        cdef cnp.ndarray results = new_array(cnp.NPY_FLOAT64, epochs)
+        cdef list errors = []
+        run.epochs, run.shuffle = epochs, shuffle
+        run.max_steps = 0 if max_steps is None else max_steps
+        run.lr, run.n_lr = <double *>cnp.PyArray_DATA(rates), rates.size
+        run.momentum, run.n_momentum = NULL, 0
+        if momenta is not None:
+            run.momentum, run.n_momentum = <double *>cnp.PyArray_DATA(momenta), momenta.size
+        run.losses, run.n_losses = <double *>cnp.PyArray_DATA(results), 0
+        run.poll, run.poll_ctx = poll_signals, <void *>errors
+        with nogil:
+            status = cmlp_fit(self.ptr, &data, &run)
+        check(status)
+        if errors:
+            raise errors[0]
+        outcome = "diverged" if status == CMLP_DIVERGED else "paused" if status == CMLP_PAUSED else "done"
+        return results[:run.n_losses], outcome
+
+    def step(self, x, y, sample_weight, double lr, momentum=None):
+        cdef cmlp_data data
+        cdef cmlp_status status
+        cdef double loss = 0.0, gamma
+        if self.state is None:
+            raise ValueError("state: this plan has no optimizer")
+        self.fill_data(&data, x, y, sample_weight)
+        if data.n > <size_t>self.batch_size:
+            raise ValueError(f"x: got {data.n} rows, expected {self.batch_size} at most")
+        gamma = cmlp_optimizer_settings(self.state.ptr).momentum if momentum is None else momentum
+        with nogil:
+            status = cmlp_step(self.ptr, &data, lr, gamma, &loss)
+        check(status)
+        return loss
+
+    def predict(self, x, out=None, bint logits=False):
+        cdef void *px = data_of(x, "x", self.typenum, 2, -1, self.n_in)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0)
+        if out is None:
+            out = new_array(self.typenum, n, self.n_out)
+        cdef void *py = data_of(out, "out", self.typenum, 2, n, self.n_out, True)
+        check_apart(<cnp.ndarray>out, <cnp.ndarray>x)
+        cdef cmlp_status status
+        with nogil:
+            status = cmlp_predict(self.ptr, n, px, logits, py)
+        check(status)
+        return out
+
+    def forward(self, x, bint training=False):
+        cdef void *px = data_of(x, "x", self.typenum, 2, -1, self.n_in)
+        cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0)
+        if not 0 < n <= self.batch_size:
+            raise ValueError(f"x: got {n} rows, expected 1 to {self.batch_size}")
+        cdef cnp.ndarray y = new_array(self.typenum, n, self.n_out)
+        cdef void *py = cnp.PyArray_DATA(y)
+        cdef cmlp_status status
+        with nogil:
+            status = cmlp_forward(self.ptr, n, px, training, py)
+        check(status)
+        self.forward_rows = n
+        return y
+
+    def backward(self, dy, bint need_dx=True):
+        if not self.forward_rows:
+            raise RuntimeError("backward: there was no forward pass before")
+        cdef void *pdy = data_of(dy, "dy", self.typenum, 2, self.forward_rows, self.n_out)
+        dx = new_array(self.typenum, self.forward_rows, self.n_in) if need_dx else None
+        cdef void *pdx = cnp.PyArray_DATA(<cnp.ndarray>dx) if need_dx else NULL
+        cdef cmlp_status status
+        with nogil:
+            status = cmlp_backward(self.ptr, pdy, pdx)
+        check(status)
+        return dx
+
+    def deltas(self):
+        cdef cnp.ndarray norms = new_array(cnp.NPY_FLOAT64, len(self.layers))
+        check(cmlp_deltas(self.ptr, <double *>cnp.PyArray_DATA(norms)))
+        return norms.tolist()
+
+
+cdef int check_apart(cnp.ndarray out, cnp.ndarray x) except -1:
+    """Both are C-contiguous: they overlap when their byte ranges do."""
+    cdef char *a = <char *>cnp.PyArray_DATA(out)
+    cdef char *b = <char *>cnp.PyArray_DATA(x)
+    if a < b + cnp.PyArray_NBYTES(x) and b < a + cnp.PyArray_NBYTES(out):
+        raise ValueError("out: overlaps the input, expected memory of its own")
+    return 0
+
+
+cdef cnp.ndarray step_values(str name, value, uint64_t steps):
+    """One value, or one for each step."""
+    a = np.ascontiguousarray(value, np.float64).reshape(-1)
+    if a.size != 1 and <uint64_t>a.size < steps:
+        raise ValueError(f"{name}: got {a.size} values, expected 1 or at least {steps}, one for each step")
+    if not np.isfinite(a).all():
+        raise ValueError(f"{name}: got values that are not finite")
+    return a
