@@ -31,17 +31,21 @@ class Layer:
     Attributes
     ----------
     core : _core.Layer or None
-        The packed layer; None before it is built.
+        The packed layer that holds the parameters; None before it is built.
+    cores : list of _core.Layer
+        The same and, in a `Dense` with an activation, one for that; a plan makes one step of both.
     """
 
     core: _core.Layer | None = None
+    cores: list[_core.Layer]
 
     def __init__(self) -> None:
+        self.cores = []
         self._pending: dict[str, Any] = {}
         self._alone: Segment | None = None
 
-    def _make(self, n_in: int, dtype: str) -> _core.Layer:
-        """The packed layer of this width; what each kind of layer says for itself."""
+    def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
+        """The packed layers of this width; what each kind of layer says for itself."""
         raise NotImplementedError
 
     def _initial(self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str) -> Array:
@@ -110,7 +114,8 @@ class Layer:
             if self.core.dtype != dtype:
                 raise ValueError(f"dtype is {dtype}; expected {self.core.dtype}, as {self!r} has")
             return self
-        core = self._make(width, dtype)
+        cores = self._make(width, dtype)
+        core = cores[0]
         missing = [name for name in core.shapes if name not in self._pending]
         generator = make_generator(rng) if missing else None
         for name, shape in core.shapes.items():
@@ -118,7 +123,7 @@ class Layer:
                 core.set(name, checked_values(self._pending[name], name, shape, dtype))
             elif generator is not None:
                 core.set(name, self._initial(name, shape, generator, dtype))
-        self.core, self._pending = core, {}
+        self.core, self.cores, self._pending = core, cores, {}
         return self
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
@@ -194,17 +199,18 @@ class Layer:
         return f"{type(self).__name__}({settings})"
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {k: v for k, v in vars(self).items() if k not in ("core", "_alone")}
+        state = {k: v for k, v in vars(self).items() if k not in ("core", "cores", "_alone")}
         if self.core is not None:
             state["_built_as"] = (self.core.n_in, self.core.dtype, self.parameters())
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         built = state.pop("_built_as", None)
-        vars(self).update(state, _alone=None)
+        vars(self).update(state, cores=[], _alone=None)
         if built is not None:
             n_in, dtype, values = built
-            self.core = self._make(n_in, dtype)
+            self.cores = self._make(n_in, dtype)
+            self.core = self.cores[0]
             for name, value in values.items():
                 self.core.set(name, value)
 
@@ -219,30 +225,39 @@ class Segment:
     n_threads : int, optional
     seed : int
         Seed of dropout masks and drawn slopes.
+    rows : int
+        Rows of a batch for which room is made at first.
+    without_output : bool
+        Leave the last layer's activation out, so that logits come out.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], n_threads: int | None = None, seed: int = 0
+        self,
+        layers: Sequence[Layer],
+        n_threads: int | None = None,
+        seed: int = 0,
+        rows: int = 1,
+        without_output: bool = False,
     ) -> None:
         self.layers = list(layers)
-        self.cores = [layer.built() for layer in layers]
+        self.cores = [core for layer in layers for core in layer.cores]
+        if without_output:
+            self.cores.pop()
         self.n_in, self.n_out = self.cores[0].n_in, self.cores[-1].n_out
         self.dtype = self.cores[0].dtype
-        self._n_threads, self._seed = n_threads, seed
+        self._n_threads, self._seed, self._room = n_threads, seed, rows
         self._plan: _core.Plan | None = None
         self._predictor: _core.Plan | None = None
         self._rows = 0
 
-    def plan(self, rows: int = 1) -> _core.Plan:
-        """The plan for batches of up to ``rows`` rows; it counts the steps of the one before."""
-        old = self._plan
-        if old is None or old.batch_size < rows:
-            new = _core.Plan(self.cores, rows, n_threads=self._n_threads, seed=self._seed)
-            if old is not None:
-                new.epoch, new.step_in_epoch = old.epoch, old.step_in_epoch
-            self._plan = new
-            return new
-        return old
+    def plan(self, rows: int) -> _core.Plan:
+        """The plan for batches of up to ``rows`` rows."""
+        if self._plan is None or self._plan.batch_size < rows:
+            self._room = max(rows, self._room)
+            self._plan = _core.Plan(
+                self.cores, self._room, n_threads=self._n_threads, seed=self._seed
+            )
+        return self._plan
 
     @property
     def predictor(self) -> _core.Plan:
@@ -267,6 +282,11 @@ class Segment:
             )
         dx = self._plan.backward(rows, need_dx)
         return rows if dx is None else dx
+
+    def deltas(self) -> list[float]:
+        """Norm of dL/du of each layer in the last ``backward``; NaN where it was left out."""
+        norms = dict(zip(map(id, self.cores), self.plan(self._rows).deltas(), strict=True))
+        return [norms.get(id(layer.core), float("nan")) for layer in self.layers]
 
 
 def make_generator(rng: Generator | int | None) -> Generator:

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
+from . import _checks, _core
 from ._checks import Array
-from .layers import Layer
+from ._layer import Layer, Segment
 from .losses import Loss
-from .network import Sequential
+from .network import Sequential, run_backward, run_forward, run_predict
 from .optimizers import Optimizer
 
 Rate = float | NDArray[np.float64]
@@ -219,50 +219,62 @@ class PythonLoop:
 
 
 class Gradients:
-    """The loss of a minibatch and its gradients, left in the layers, without an update.
+    """Loss and gradients of samples, left in the layers, without an update.
 
-    A built-in net and loss are one plan, so that the loss meets the logits of a net that ends with
-    its softmax or sigmoid.  Otherwise the loss is applied to the net's outputs.
+    A built-in loss on logits meets them even where the net ends with the loss's activation.
     """
 
     def __init__(
         self, net: Sequential, loss: Any, batch_size: int, n_threads: int | None, seed: int
     ) -> None:
-        self.net, self.loss = net, loss
-        self.plan: _core.Plan | None = None
-        if compiled(net, loss):
-            cores = [layer.built() for layer in net.layers]
-            self.plan = _core.Plan(cores, batch_size, loss.spec(), n_threads=n_threads, seed=seed)
-        elif isinstance(loss, Loss):
-            _refuse_fused(net, loss)
+        self.loss = loss
+        self.parts = net.split(
+            n_threads=n_threads,
+            seed=seed,
+            rows=batch_size,
+            without_output=isinstance(loss, Loss) and pair(net, loss) == "fused",
+        )
+
+    def outputs(self, x: Array) -> Array:
+        """What the loss takes, as in prediction."""
+        return run_predict(self.parts, x)
 
     def compute(self, data: Data) -> float:
         """The mean loss; 0 where all samples have weight 0, and then there is no gradient."""
         if mass_of(data) == 0.0:
             return 0.0
-        if self.plan is not None:
-            return self.plan.step(data.x, data.y, data.weight, 0.0)
-        y = self.net.forward(data.x, training=True)
-        loss = self.loss.forward(y, data.y, data.weight)
-        self.net.backward(self.loss.backward(), need_dx=False)
+        y = run_forward(self.parts, data.x, training=True)
+        if isinstance(self.loss, Loss):
+            dy, loss = self.loss.gradient(y, data.y, data.weight)
+        else:
+            loss, dy = self.loss.forward(y, data.y, data.weight), self.loss.backward()
+            dy = _checks.as_float(dy, f"dy of {self.loss!r}", y.dtype.name, finite=False)
+            if dy.shape != y.shape:
+                raise ValueError(f"dy of {self.loss!r} has shape {dy.shape}; expected {y.shape}")
+        run_backward(self.parts, dy, need_dx=False)
         return float(loss)
 
     def deltas(self) -> list[float]:
         """Norm of dL/du of each layer in the last ``compute``; NaN for layers in Python."""
-        if self.plan is not None:
-            return self.plan.deltas()
-        return self.net.deltas()
+        found: list[float] = []
+        for part in self.parts:
+            found += part.deltas() if isinstance(part, Segment) else [float("nan")]
+        return found
 
 
-def _refuse_fused(net: Sequential, loss: Loss) -> None:
-    """A loss on logits cannot be told apart from its activation step by step."""
+def pair(net: Sequential, loss: Loss) -> str:
+    """How the net's output goes with the loss.
+
+    "fused": the loss takes the place of the output's activation; "plain": it takes the outputs as
+    they are; "refused": they do not go together.
+    """
     activation = net.output_activation
-    mode = _core.pair_mode(activation, loss.name)
-    if mode == "refused" or (mode == "fused" and activation != "identity"):
-        raise ValueError(
-            f"the net ends with {activation}; {loss!r} takes logits in a net with layers written "
-            f"in Python: leave {activation} out, predict_proba applies it"
-        )
+    if activation == "identity":
+        return "plain"
+    # a learnt or drawn slope is a rectifier to the loss
+    name = "relu" if activation in ("prelu", "rrelu") else activation
+    mode = _core.pair_mode(name, loss.name)
+    return "plain" if mode == "chain" else mode
 
 
 def _at(lr: Rate, i: int) -> float:

@@ -1,7 +1,7 @@
 """Activation layers: one function applied to each row.
 
 Derivatives are taken from the output where the function allows.  At a kink the derivative is that
-of the negative side, so that of ReLU at 0 is 0.
+of the negative side, so that of ReLU at 0 is 0; learnt and drawn slopes have 1 there.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Activation(Layer):
 
     activation = "identity"
 
-    def _make(self, n_in: int, dtype: str) -> _core.Layer:
-        return _core.Layer("activation", n_in, n_in, dtype, self.activation, self.param)
+    def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
+        return [_core.Layer("activation", n_in, n_in, dtype, self.activation, self.param)]
 
     @property
     def param(self) -> float | None:
@@ -142,7 +142,7 @@ class Softmax(Activation):
 
 
 class PReLU(Layer):
-    """f(u) = u for u > 0, else slope_i * u with a slope for each unit, which is learnt.
+    """f(u) = u for u >= 0, else slope_i * u with a slope for each unit, which is learnt.
 
     From He, Zhang, Ren and Sun, *Delving deep into rectifiers* (2015).  The slopes are not
     decayed.
@@ -167,8 +167,8 @@ class PReLU(Layer):
     def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         return {"slope": (n_in,)}
 
-    def _make(self, n_in: int, dtype: str) -> _core.Layer:
-        return _core.Layer("prelu", n_in, n_in, dtype, param=self.init)
+    def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
+        return [_core.Layer("prelu", n_in, n_in, dtype, param=self.init)]
 
     def _initial(self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str) -> Array:
         return np.full(shape, self.init, dtype)
@@ -208,8 +208,8 @@ class RReLU(Layer):
         self.lower = _checks.number(lower, "lower", 0.0)
         self.upper = _checks.number(upper, "upper", self.lower)
 
-    def _make(self, n_in: int, dtype: str) -> _core.Layer:
-        return _core.Layer("rrelu", n_in, n_in, dtype, param=(self.lower, self.upper))
+    def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
+        return [_core.Layer("rrelu", n_in, n_in, dtype, param=(self.lower, self.upper))]
 
     def config(self) -> dict[str, Any]:
         return {"lower": self.lower, "upper": self.upper}

@@ -123,10 +123,14 @@ class Dense(Layer):
             shapes["bias"] = (self._n_out,)
         return shapes
 
-    def _make(self, n_in: int, dtype: str) -> _core.Layer:
-        return _core.Layer(
-            "dense", n_in, self._n_out, dtype, self.activation, self._param, self.has_bias
-        )
+    def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
+        n_out = self._n_out
+        made = [_core.Layer("dense", n_in, n_out, dtype, bias=self.has_bias)]
+        if self.activation != "identity":
+            made.append(
+                _core.Layer("activation", n_out, n_out, dtype, self.activation, self._param)
+            )
+        return made
 
     def _initial(self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str) -> Array:
         init: Callable[..., ArrayLike]
@@ -207,8 +211,8 @@ class Dropout(Layer):
         super().__init__()
         self.rate = _checks.number(rate, "rate", 0.0, 1.0, open_high=True)
 
-    def _make(self, n_in: int, dtype: str) -> _core.Layer:
-        return _core.Layer("dropout", n_in, n_in, dtype, param=self.rate)
+    def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
+        return [_core.Layer("dropout", n_in, n_in, dtype, param=self.rate)]
 
     def config(self) -> dict[str, Any]:
         return {"rate": self.rate}
@@ -224,7 +228,7 @@ def width_after(layer: Any, n_in: int | None) -> int | None:
 
 def activation_names() -> list[str]:
     """Names that `Dense` takes as ``activation``."""
-    return [name for name, about in _core.activations().items() if not about["trainable"]]
+    return list(_core.activations())
 
 
 _BUILT_IN: dict[str, type[Layer]] = {

@@ -146,7 +146,11 @@ class Loss:
         """
         if not hasattr(self, "_last"):
             raise RuntimeError(f"backward of {self!r} before forward")
-        return _core.loss_delta(self.name, self.param, *self._last)[0]
+        return self.gradient(*self._last)[0]
+
+    def gradient(self, y: Array, t: Array, w: Array | None) -> tuple[Array, float]:
+        """Gradient of the mean loss and the loss itself, from checked arrays of one dtype."""
+        return _core.loss_delta(self.name, self.param, y, t, w)
 
     def metrics(self, y: Array, t: Array) -> dict[str, float]:
         """What `Trainer.evaluate` gives besides the loss, from outputs and checked targets."""
@@ -341,8 +345,7 @@ class BinaryCrossEntropy(Loss):
     ) -> Array | None:
         if self.class_weight is not None and t.shape[1] > 1:
             raise ValueError(f"class_weight needs a net with one output; it has {t.shape[1]}")
-        both = np.hstack([1 - t, t])
-        return super().weights(both, sample_weight, dtype, classes)
+        return super().weights(np.hstack([1 - t, t]), sample_weight, dtype, classes)
 
     def metrics(self, y: Array, t: Array) -> dict[str, float]:
         if t.shape[1] > 1 and bool((t.sum(axis=1) == 1).all()) and bool((t.max(axis=1) == 1).all()):
@@ -405,12 +408,16 @@ def _per_class(class_weight: ClassWeight, t: Array, classes: Array | None) -> Ar
         present = counts > 0
         return np.asarray(present * (len(t) / present.sum()) / np.where(present, counts, 1))
     if isinstance(class_weight, Mapping):
-        weights = {_position(label, classes): weight for label, weight in class_weight.items()}
-        return np.array([weights.get(k, 1.0) for k in range(max(len(counts), *weights) + 1)])
+        weights = np.ones(len(counts))
+        for label, weight in class_weight.items():
+            position = _position(label, classes)
+            if position < len(counts):  # other classes are not in these data
+                weights[position] = weight
+        return weights
     given = np.asarray(class_weight, dtype=np.float64)
     if len(given) < len(counts):
         raise ValueError(f"class_weight has {len(given)} weights; expected {len(counts)}")
-    return given
+    return given[: len(counts)]
 
 
 def _position(label: Any, classes: Array | None) -> int:

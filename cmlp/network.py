@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from os import urandom
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from numpy.typing import ArrayLike
 from . import _checks, _core, layers
 from ._checks import Array
 from ._layer import Layer, Segment, make_generator
+from .activations import Activation, PReLU, RReLU
 from .initializers import Constant
-from .layers import Activation, Dense
+from .layers import Dense
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -90,22 +92,26 @@ class Sequential:
 
     def _prepare(self) -> None:
         """Split the layers into runs of built-in ones; nothing is compiled before it is needed."""
-        self._parts: list[Any] = list(self._split())
+        self._parts = self.split()
         self._whole = len(self._parts) == 1 and isinstance(self._parts[0], Segment)
         self._fast: Callable[..., Array] | None = None
 
-    def _split(self) -> Iterator[Any]:
-        run: list[Layer] = []
-        for layer in self.layers:
-            if isinstance(layer, Layer):
-                run.append(layer)
-                continue
-            if run:
-                yield Segment(run, self.n_threads, self.seed)
-                run = []
-            yield layer
-        if run:
-            yield Segment(run, self.n_threads, self.seed)
+    def split(self, **settings: Any) -> list[Any]:
+        """The layers with each run of built-in ones as a `Segment`; ``settings`` are its own.
+
+        ``without_output`` holds for the last one alone.
+        """
+        without_output = settings.pop("without_output", False)
+        settings = {"n_threads": self.n_threads, "seed": self.seed, **settings}
+        parts: list[Any] = []
+        for built_in, run in groupby(self.layers, lambda layer: isinstance(layer, Layer)):
+            found = list(run)
+            last = without_output and found[-1] is self.layers[-1]
+            if built_in:
+                parts.append(Segment(found, without_output=last, **settings))
+            else:
+                parts += found
+        return parts
 
     # ---- computing ----
 
@@ -145,11 +151,9 @@ class Sequential:
             predictor: _core.Plan = self._parts[0].predictor
             self._fast = predictor.predict
             return predictor.predict(rows, out)
-        y: Any = rows
-        for part in self._parts:
-            y = part.predictor.predict(y) if isinstance(part, Segment) else part.forward(y)
+        y = run_predict(self._parts, rows)
         if out is None:
-            return np.asarray(y)
+            return y
         out[...] = y
         return out
 
@@ -191,19 +195,8 @@ class Sequential:
         -------
         ndarray of shape (batch, n_out)
         """
-        y: Any = x
-        if not isinstance(self._parts[0], Segment):
-            y = _checks.as_rows(x, "x", self.dtype, self.n_in, finite=False)
-        for i, part in enumerate(self._parts):
-            y = part.forward(y, training)
-            if not isinstance(part, Segment):
-                y = _checks.as_float(y, f"output of {part!r}", self.dtype, finite=False)
-                if i + 1 < len(self._parts) and y.shape[1:] != (self._parts[i + 1].n_in,):
-                    raise ValueError(
-                        f"output of {part!r} has shape {y.shape}; "
-                        f"expected (batch, {self._parts[i + 1].n_in})"
-                    )
-        return np.asarray(y)
+        rows = _checks.as_rows(x, "x", self.dtype, self.n_in, finite=False)
+        return run_forward(self._parts, rows, training)
 
     def backward(self, dy: ArrayLike, need_dx: bool = True) -> Array:
         """Gradients of the last ``forward``.
@@ -220,21 +213,8 @@ class Sequential:
         ndarray of shape (batch, n_in)
             dL/dx.  dL/dw and dL/db are in the layers' ``grad_weight`` and ``grad_bias``.
         """
-        d: Any = dy
-        for i in reversed(range(len(self._parts))):
-            part = self._parts[i]
-            if isinstance(part, Segment):
-                d = part.backward(d, need_dx or i > 0)
-            else:
-                d = part.backward(_checks.as_float(d, "dy", self.dtype, finite=False))
-        return np.asarray(d)
-
-    def deltas(self) -> list[float]:
-        """Norm of dL/du of each layer in the last ``backward``; NaN for layers in Python."""
-        found: list[float] = []
-        for part in self._parts:
-            found += part.plan().deltas() if isinstance(part, Segment) else [float("nan")]
-        return found
+        rows = _checks.as_rows(dy, "dy", self.dtype, self.n_out, finite=False)
+        return run_backward(self._parts, rows, need_dx)
 
     # ---- parameters ----
 
@@ -247,7 +227,11 @@ class Sequential:
     def output_activation(self) -> str:
         """Name of the activation at the end of the net; "identity" if there is none."""
         last = self.layers[-1]
-        return str(last.activation) if isinstance(last, (Dense, Activation)) else "identity"
+        return (
+            str(last.activation)
+            if isinstance(last, (Dense, Activation, PReLU, RReLU))
+            else "identity"
+        )
 
     def get_flat(self) -> Array:
         """All parameters as one vector: layer after layer, each row by row, weight before bias.
@@ -354,6 +338,47 @@ class Sequential:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._prepare()
+
+
+def run_forward(parts: Sequence[Any], x: Array, training: bool) -> Array:
+    """Outputs of segments and layers in Python, one after the other."""
+    y = x
+    for part in parts:
+        y = part.forward(y, training)
+        if not isinstance(part, Segment):
+            y = _output_of(part, y, x)
+    return y
+
+
+def run_predict(parts: Sequence[Any], x: Array) -> Array:
+    """The same as in prediction; keeps nothing."""
+    y = x
+    for part in parts:
+        if isinstance(part, Segment):
+            y = part.predictor.predict(y)
+        else:
+            y = _output_of(part, part.forward(y), x)
+    return y
+
+
+def run_backward(parts: Sequence[Any], dy: Array, need_dx: bool) -> Array:
+    """Gradients of the last `run_forward`; what is returned has no meaning without need_dx."""
+    d = dy
+    for i, part in reversed(list(enumerate(parts))):
+        if isinstance(part, Segment):
+            d = part.backward(d, need_dx or i > 0)
+        else:
+            d = _checks.as_float(part.backward(d), f"dx of {part!r}", dy.dtype.name, finite=False)
+    return d
+
+
+def _output_of(layer: Any, y: Any, x: Array) -> Array:
+    """What a layer in Python gave, as rows for the next one."""
+    name = f"output of {layer!r}"
+    rows = _checks.as_rows(y, name, x.dtype.name, None, finite=False)
+    if len(rows) != len(x):
+        raise ValueError(f"{name} has {len(rows)} rows; expected {len(x)}")
+    return rows
 
 
 def _flatten(given: Sequence[Any]) -> tuple[Any, ...]:

@@ -470,7 +470,10 @@ def _layers_of(net: Any) -> Sequence[Any]:
 
 
 def _cores(layers: Sequence[Any]) -> list[_core.Layer]:
-    return [layer.built() for layer in layers if isinstance(layer, Layer)]
+    built_in = [layer for layer in layers if isinstance(layer, Layer)]
+    for layer in built_in:
+        layer.built()
+    return [core for layer in built_in for core in layer.cores]
 
 
 def _own_parameters(layers: Sequence[Any]) -> Iterator[tuple[str, Array, Array]]:

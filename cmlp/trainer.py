@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from . import _checks, _core, losses
 from ._checks import Array
 from ._fit import Fit
-from ._loops import CompiledLoop, Cursor, Data, Gradients, Loop, compiled, make_loop
+from ._loops import CompiledLoop, Cursor, Data, Gradients, Loop, make_loop, pair
 from .callbacks import ProgressBar
 from .errors import DivergenceError
 from .history import History
@@ -84,7 +84,7 @@ class Trainer:
         self.fitting: Fit | None = None
         self._cursor = Cursor()
         self._loops: dict[int, Loop] = {}
-        self._evaluator: _core.Plan | None = None
+        self._evaluator: Gradients | None = None
         self._resume: dict[str, Any] | None = None
         self._fast: Any = None
         if isinstance(loss, Loss) and loss.link is not None:
@@ -303,12 +303,9 @@ class Trainer:
 
     def _outputs(self, x: Array) -> Array:
         """What the loss takes: outputs, or logits where the net ends with the loss's activation."""
-        if not compiled(self.net, self.loss):
-            return self.net.predict(x)
         if self._evaluator is None:
-            self._evaluator = self._gradients(1).plan
-        assert self._evaluator is not None
-        return self._evaluator.predict(x, logits=True)
+            self._evaluator = self._gradients(1)
+        return self._evaluator.outputs(x)
 
     # ---- diagnostics ----
 
@@ -485,10 +482,8 @@ def _check_parts(net: Any, loss: Any, optimizer: Any) -> None:
         missing = [m for m in methods if not callable(getattr(value, m, None))]
         if isinstance(value, type) or (missing and not isinstance(value, LBFGS)):
             raise TypeError(f"{name} is {value!r}; expected an object with {', '.join(methods)}")
-    if isinstance(loss, Loss):
-        activation = net.output_activation
-        if _core.pair_mode(activation, loss.name) == "refused":
-            raise ValueError(f"the net ends with {activation}, which does not go with {loss!r}")
+    if isinstance(loss, Loss) and pair(net, loss) == "refused":
+        raise ValueError(f"the net ends with {net.output_activation}; {loss!r} takes logits")
     for layer in net.layers:
         if getattr(layer, "activation", None) == "step":
             raise ValueError(f"{layer!r} has no slope; a net with a step cannot be trained")
