@@ -53,6 +53,7 @@ class Fit:
         self.steps_per_epoch = -(-len(data) // loop.batch_size)
         self._seconds = 0.0  # of the epoch under way
         self._rate = 0.0  # steps per second, as last seen
+        self._started = 0.0
         self._called: dict[int, float] = {}
         self._callback_states: list[dict[str, Any]] = []
 
@@ -83,6 +84,7 @@ class Fit:
 
         ``work`` is what trains; the loop's epochs if None.
         """
+        self._started = time.perf_counter()
         self.tell("on_train_begin")
         self._restore_callbacks()
         try:
@@ -219,7 +221,7 @@ class Fit:
             seconds = getattr(callback, "every_seconds", None)
             due = every is not None and self.trainer.step_count % every == 0
             if seconds is not None:
-                due = due or now - self._called.setdefault(i, now) >= seconds
+                due = due or now - self._called.get(i, self._started) >= seconds
             if due:
                 self._called[i] = now
                 if callback.on_steps(self.trainer):

@@ -333,8 +333,8 @@ class ProgressBar(Callback):
         row = trainer.history.last()
         shown = {k: v for k, v in row.items() if k not in ("epoch", "lr", "seconds")}
         text = f"epoch {trainer.epoch}/{trainer.fitting.last_epoch}"
-        text += "".join(f"  {k.replace('validation_', 'val ')} {v:.4f}" for k, v in shown.items())
-        text += f"  {rate:,.0f} samples/s"
+        text += "".join(f"  {_short(k)} {v:.4g}" for k, v in shown.items())
+        text += f"  {rate:,.0f}/s"
         self._line.show(trainer.fitting.samples_done() / max(total, 1), text, left)
 
 
@@ -361,10 +361,13 @@ class _RichLine:
     def __init__(self, stream: IO[str], force: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.table import Column
 
-        console = Console(file=stream, force_terminal=True if force else None)
         self._bar = Progress(
-            BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), console=console
+            BarColumn(bar_width=None, table_column=Column(width=12)),
+            TaskProgressColumn(table_column=Column(width=4)),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            console=Console(file=stream, force_terminal=True if force else None),
         )
         self._task = self._bar.add_task("", total=1.0)
         self._bar.start()
@@ -381,6 +384,10 @@ def _make_line(stream: IO[str], force: bool) -> _PlainLine | _RichLine:
         return _RichLine(stream, force)
     except ImportError:
         return _PlainLine(stream)
+
+
+def _short(column: str) -> str:
+    return column.replace("validation_", "val ").replace("accuracy", "acc")
 
 
 def _clock(seconds: float) -> str:

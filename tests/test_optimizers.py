@@ -1,0 +1,250 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from oracle import Mlp, Updates
+
+import cmlp
+from cmlp import optimizers
+
+CASES = [
+    ("sgd", cmlp.SGD(0.1)),
+    ("sgd", cmlp.SGD(0.1, momentum=0.9)),
+    ("sgd", cmlp.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01)),
+    ("sgd", cmlp.SGD(0.1, l1=0.02)),
+    ("sgd", cmlp.SGD(0.1, clip_value=0.01)),
+    ("sgd", cmlp.SGD(0.1, clip_norm=0.05, weight_decay=0.1)),
+    ("adam", cmlp.Adam(0.01)),
+    ("adam", cmlp.Adam(0.01, beta1=0.8, beta2=0.9, eps=1e-3, weight_decay=0.1)),
+    ("adamw", cmlp.AdamW(0.01, weight_decay=0.1)),
+    ("rmsprop", cmlp.RMSprop(0.01)),
+    ("rmsprop", cmlp.RMSprop(0.01, rho=0.8, momentum=0.5, eps=1e-4)),
+    ("adagrad", cmlp.Adagrad(0.1)),
+]
+IDS = [repr(optimizer) for _, optimizer in CASES]
+
+
+def make(seed=0, dtype="float64"):
+    """A small net and the same one in plain NumPy."""
+    net = cmlp.Sequential(
+        cmlp.Dense(2, 5, activation="tanh"), cmlp.Dense(5, 3), dtype=dtype, seed=seed
+    )
+    dense = [layer for layer in net.layers if isinstance(layer, cmlp.Dense)]
+    return net, Mlp([la.weight for la in dense], [la.bias for la in dense])
+
+
+def settings(optimizer):
+    return {k: v for k, v in optimizer.config().items() if k != "lr"}
+
+
+@pytest.mark.parametrize(("kind", "optimizer"), CASES, ids=IDS)
+def test_steps_follow_the_formula(kind, optimizer, points):
+    x, labels = points
+    net, reference = make()
+    optimizer = copy.deepcopy(optimizer)
+    updates = Updates(kind, optimizer.lr, **settings(optimizer))
+    loss = cmlp.SoftmaxCrossEntropy()
+    for _ in range(20):
+        loss.forward(net.forward(x), labels)
+        net.backward(loss.backward())
+        optimizer.step(net)
+        _, dw, db = reference.gradients(x, labels)
+        updates.step(reference, dw, db)
+    np.testing.assert_allclose(net.get_flat(), reference.flat(), rtol=1e-9, atol=1e-11)
+
+
+class Linear:
+    """A dense layer as a user may write it."""
+
+    def __init__(self, weight, bias):
+        self.weight, self.bias = weight.copy(), bias.copy()
+        self.grads = {}
+
+    def forward(self, x, training=False):
+        self.x = x
+        return x @ self.weight.T + self.bias
+
+    def backward(self, dy):
+        self.grads = {"weight": dy.T @ self.x, "bias": dy.sum(axis=0)}
+        return dy @ self.weight
+
+    def parameters(self):
+        return {"weight": self.weight, "bias": self.bias}
+
+    def gradients(self):
+        return self.grads
+
+    def n_out(self, n_in):
+        return len(self.weight)
+
+
+@pytest.mark.parametrize(("kind", "optimizer"), CASES, ids=IDS)
+def test_layers_in_python_are_updated_alike(kind, optimizer, points):
+    x, labels = points
+    net, _ = make()
+    mixed = cmlp.Sequential(
+        copy.deepcopy(net.layers[0]),
+        Linear(net.layers[1].weight, net.layers[1].bias),
+        dtype="float64",
+        seed=0,
+    )
+    loss = cmlp.SoftmaxCrossEntropy()
+    results = []
+    for model in (net, mixed):
+        chosen = copy.deepcopy(optimizer)
+        for _ in range(10):
+            loss.forward(model.forward(x), labels)
+            model.backward(loss.backward())
+            chosen.step(model)
+        results.append(model.get_flat())
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-9, atol=1e-12)
+
+
+def test_layers_one_by_one_or_in_a_list(points):
+    x, labels = points
+    net, _ = make()
+    layers = [copy.deepcopy(layer) for layer in net.layers]
+    loss = cmlp.SoftmaxCrossEntropy()
+    first, second = cmlp.SGD(0.1, momentum=0.9), cmlp.SGD(0.1, momentum=0.9)
+    for _ in range(5):
+        loss.forward(net.forward(x), labels)
+        net.backward(loss.backward())
+        first.step(net)
+        y = layers[1].forward(layers[0].forward(x))
+        loss.forward(y, labels)
+        layers[0].backward(layers[1].backward(loss.backward()))
+        second.step(layers)
+    np.testing.assert_allclose(layers[0].weight, net.layers[0].weight, rtol=1e-12)
+    np.testing.assert_allclose(layers[1].bias, net.layers[1].bias, rtol=1e-12)
+
+
+def test_each_net_has_a_state_of_its_own(points):
+    x, labels = points
+    nets = [make(seed)[0] for seed in (0, 0)]
+    shared, loss = cmlp.Adam(0.01), cmlp.SoftmaxCrossEntropy()
+    for net in nets:
+        for _ in range(3):
+            loss.forward(net.forward(x), labels)
+            net.backward(loss.backward())
+            shared.step(net)
+    assert np.array_equal(nets[0].get_flat(), nets[1].get_flat())
+    assert shared.state_for(nets[0]).step_count == 3
+
+
+def test_states_end_with_their_nets():
+    optimizer = cmlp.SGD()
+    net, _ = make()
+    optimizer.state_for(net)
+    assert len(optimizer._states) == 1
+    del net
+    assert len(optimizer._states) == 0
+
+
+def test_momentum_schedule_and_rate_changes(points):
+    x, labels = points
+    net, reference = make()
+    optimizer = cmlp.SGD(0.1, momentum=cmlp.MomentumStep(0.5, 0.9, after=4))
+    updates, loss = Updates("sgd", 0.1), cmlp.SoftmaxCrossEntropy()
+    for t in range(10):
+        optimizer.lr = 0.1 / (1 + t)
+        loss.forward(net.forward(x), labels)
+        net.backward(loss.backward())
+        optimizer.step(net)
+        _, dw, db = reference.gradients(x, labels)
+        updates.step(reference, dw, db, lr=0.1 / (1 + t), momentum=0.5 if t < 4 else 0.9)
+    np.testing.assert_allclose(net.get_flat(), reference.flat(), rtol=1e-9, atol=1e-12)
+
+
+def test_biases_and_slopes_are_not_decayed():
+    net = cmlp.Sequential(cmlp.Dense(3, 2), cmlp.PReLU(), dtype="float64", seed=0)
+    net.layers[0].bias = [1.0, 2.0]
+    net.forward(np.zeros((1, 3)))
+    net.backward(np.zeros((1, 2)))
+    for make_one in (cmlp.SGD, cmlp.AdamW, cmlp.Adam, cmlp.RMSprop, cmlp.Adagrad):
+        before = net.layers[0].weight
+        make_one(lr=0.1, weight_decay=0.5).step(net)
+        assert (net.layers[0].weight != before).all()
+    assert net.layers[0].bias.tolist() == [1.0, 2.0]
+    assert net.layers[1].slope.tolist() == [0.25, 0.25]
+
+
+def test_python_slots_round_trip(points):
+    x, labels = points
+    net, _ = make()
+    mixed = cmlp.Sequential(
+        net.layers[0], Linear(net.layers[1].weight, net.layers[1].bias), dtype="float64", seed=0
+    )
+    loss, optimizer = cmlp.SoftmaxCrossEntropy(), cmlp.Adam(0.01)
+    for _ in range(3):
+        loss.forward(mixed.forward(x), labels)
+        mixed.backward(loss.backward())
+        optimizer.step(mixed)
+    state, other = optimizer.state_for(mixed), cmlp.Adam(0.01).state_for(mixed)
+    other.set_slots(state.get_slots())
+    slots = other.get_slots()
+    assert set(slots) == set(state.get_slots())
+    assert all(np.array_equal(slots[k], v) for k, v in state.get_slots().items())
+
+
+class TestSettings:
+    @pytest.mark.parametrize(("kind", "optimizer"), CASES, ids=IDS)
+    def test_config_and_pickle(self, kind, optimizer):
+        again = optimizers.from_config(optimizers.to_config(optimizer))
+        assert again.config() == optimizer.config()
+        assert pickle.loads(pickle.dumps(optimizer)).config() == optimizer.config()
+
+    def test_config_of_a_momentum_schedule(self):
+        optimizer = cmlp.SGD(momentum=cmlp.MomentumStep(0.2, 0.8, after=3))
+        again = optimizers.from_config(optimizers.to_config(optimizer))
+        assert repr(again) == repr(optimizer)
+        assert optimizers.to_config(cmlp.SGD(momentum=lambda t: 0.5)) is None
+
+    def test_repr_shows_what_is_not_default(self):
+        assert repr(cmlp.SGD(0.5, nesterov=True)) == "SGD(lr=0.5, nesterov=True)"
+        assert repr(cmlp.AdamW()) == "AdamW(lr=0.001)"
+
+    def test_only_the_rate_changes_later(self):
+        optimizer = cmlp.SGD(0.5)
+        optimizer.lr = 0.25
+        with pytest.raises(AttributeError, match="momentum is fixed; make a new SGD"):
+            optimizer.momentum = 0.5
+        with pytest.raises(ValueError, match="lr is -1"):
+            optimizer.lr = -1
+        assert optimizer.lr == 0.25
+
+    @pytest.mark.parametrize(
+        ("make_one", "error", "words"),
+        [
+            (lambda: cmlp.SGD("fast"), TypeError, "lr is 'fast'"),
+            (lambda: cmlp.SGD(float("nan")), ValueError, "lr is nan"),
+            (lambda: cmlp.SGD(momentum=1.0), ValueError, r"momentum is 1\.0"),
+            (lambda: cmlp.SGD(momentum=cmlp.Halving()), TypeError, "momentum is"),
+            (lambda: cmlp.SGD(nesterov=1), TypeError, "nesterov is 1"),
+            (lambda: cmlp.SGD(weight_decay=-0.1), ValueError, r"weight_decay is -0\.1"),
+            (lambda: cmlp.SGD(l1=None), TypeError, "l1 is None"),
+            (lambda: cmlp.SGD(clip_norm=0), ValueError, "clip_norm is 0"),
+            (lambda: cmlp.SGD(clip_value=-1), ValueError, "clip_value is -1"),
+            (lambda: cmlp.SGD(decay_over_batch=0), TypeError, "decay_over_batch is 0"),
+            (lambda: cmlp.Adam(beta1=1.0), ValueError, r"beta1 is 1\.0"),
+            (lambda: cmlp.Adam(beta2=-0.1), ValueError, r"beta2 is -0\.1"),
+            (lambda: cmlp.Adam(eps=0), ValueError, "eps is 0"),
+            (lambda: cmlp.RMSprop(rho=2), ValueError, "rho is 2"),
+            (lambda: cmlp.Adagrad(eps="x"), TypeError, "eps is 'x'"),
+            (lambda: cmlp.LBFGS(memory=0), ValueError, "memory is 0"),
+            (lambda: cmlp.SGD().step([]), ValueError, "net is empty"),
+            (lambda: optimizers.from_config({"class": "eval"}), ValueError, "optimizer class"),
+        ],
+    )
+    def test_errors_name_the_argument(self, make_one, error, words):
+        with pytest.raises(error, match=words):
+            make_one()
+
+    def test_a_net_must_be_built(self):
+        with pytest.raises(ValueError, match="has no values yet"):
+            cmlp.SGD().step([cmlp.Dense(2, 2)])
+
+    def test_gradients_must_be_there(self):
+        layer = Linear(np.ones((2, 2)), np.ones(2))
+        with pytest.raises(ValueError, match="has no 'weight'"):
+            cmlp.SGD().step([layer])
