@@ -1,0 +1,97 @@
+# What a developer types.  Everything is made inside the checkout: the virtual environment in .venv, the rest in build,
+# dist and site.  Needs python3 (3.11 or later, with venv), a C compiler and make; pip brings the rest.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PIP := $(PY) -m pip --quiet --disable-pip-version-check
+
+# Changed C or Cython, or a file added to the package, calls for a new build; changed Python does not.
+SOURCES := pyproject.toml CMakeLists.txt $(shell find src cmlp -name '*.[ch]' -o -name '*.p[yx][xd]' -o -name '*.pxi')
+
+# matplotlib keeps its cache here and not in the home directory.
+export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
+
+.PHONY: help demo test test-slow dev lint format types bench bench-quick docs wheel ctest sanitize clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo         train on the digits that come with the package'
+	@echo 'make test         the whole test suite but for the slow tests'
+	@echo 'make test-slow    the slow tests'
+	@echo 'make dev          everything for developing: tools, an editable install, commit hooks'
+	@echo 'make lint         style and types of Python, style of C'
+	@echo 'make format       put the style right'
+	@echo 'make ctest        the C library alone: built with warnings as errors, and its tests'
+	@echo 'make sanitize     the same under the address and undefined-behaviour sanitizers'
+	@echo 'make bench        every benchmark;  make bench-quick  a minute of them'
+	@echo 'make docs         the documentation, in site'
+	@echo 'make wheel        the source distribution and the wheel, in dist'
+	@echo 'make clean        remove what was made'
+
+demo: .venv/demo.stamp
+	.venv/bin/cmlp train
+
+test: .venv/test.stamp
+	$(PY) -m pytest
+
+test-slow: .venv/test.stamp
+	$(PY) -m pytest -m slow
+
+dev: .venv/dev.stamp
+	.venv/bin/pre-commit install
+
+lint: .venv/dev.stamp
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/clang-format --dry-run --Werror $(C_FILES)
+
+format: .venv/dev.stamp
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+	.venv/bin/clang-format -i $(C_FILES)
+
+C_FILES = $(shell find src tests/c examples -name '*.[ch]')
+
+bench: .venv/bench.stamp
+	$(PY) -m cmlp.bench
+
+bench-quick: .venv/bench.stamp
+	$(PY) -m cmlp.bench --quick
+
+docs: .venv/docs.stamp
+	.venv/bin/mkdocs build --strict
+
+wheel: .venv/dev.stamp
+	rm -rf dist
+	$(PY) -m build --outdir dist
+	.ci/repair-wheel dist
+
+ctest: .venv/build.stamp
+	.ci/ctest build/c -DCMLP_WERROR=ON
+
+sanitize: .venv/build.stamp
+	.ci/ctest build/sanitize -DCMLP_WERROR=ON -DCMLP_SANITIZE=ON
+
+clean:
+	rm -rf .venv build dist site digits.png digits.safetensors
+
+# ---- the virtual environment ----
+
+# What [build-system] in pyproject.toml names, and CMake and Ninja.
+.venv/build.stamp: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  > .venv/build-requirements.txt
+	$(PIP) install --requirement .venv/build-requirements.txt cmake ninja
+	touch $@
+
+# The package with some of its extras, editable, compiled in build/python.
+.venv/demo.stamp: EXTRAS := cli,plots
+.venv/test.stamp: EXTRAS := test
+.venv/dev.stamp: EXTRAS := dev
+.venv/bench.stamp: EXTRAS := bench
+.venv/docs.stamp: EXTRAS := docs
+.venv/%.stamp: .venv/build.stamp $(SOURCES)
+	$(PIP) install --no-build-isolation --config-settings=build-dir=build/python --editable '.[$(EXTRAS)]'
+	touch $@
