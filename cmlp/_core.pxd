@@ -97,6 +97,7 @@ cdef extern from "cmlp.h" nogil:
         const double *momentum
         size_t n_momentum
         double *losses
+        double *norms
         uint64_t n_losses
         int (*poll)(void *ctx) noexcept nogil
         void *poll_ctx
@@ -108,6 +109,7 @@ cdef extern from "cmlp.h" nogil:
     size_t cmlp_plan_bytes(const cmlp_plan *plan)
     cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run)
     cmlp_status cmlp_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss)
+    cmlp_status cmlp_gradient(cmlp_plan *plan, const cmlp_data *data, double *loss)
     cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int logits, void *y)
     cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training, void *y)
     cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx)

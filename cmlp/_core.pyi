@@ -31,6 +31,12 @@ def pair_mode(activation: str, loss: str) -> str:
 def permutation(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of samples in an epoch: Fisher-Yates driven by Philox4x32-10 keyed by the seed."""
 
+def limit_threads(on: bool) -> None:
+    """With False, more threads than processors are really started (tests)."""
+
+def fma_peak(n_threads: int = 1, seconds: float = 0.2, dtype: str = "float32") -> float:
+    """GFLOP/s of independent multiply-adds in registers, with the instruction set in use."""
+
 class Layer:
     """One layer with its packed parameters.
 
@@ -56,6 +62,7 @@ class Layer:
     activation: str
     param: tuple[float, float]
     n_parameters: int
+    isa: str
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Parameter name -> shape, in flat order: "weight", "bias" or "slope"; empty if none."""
@@ -109,6 +116,13 @@ class Plan:
     step_in_epoch: int
     loss_sum: float
     weight_sum: float
+    # True: fit leaves in last_norms, for each epoch, the mean over its steps of the sum of squares of all weights
+    keep_norms: bool
+    @property
+    def last_norms(self) -> NDArray[np.float64] | None: ...
+    @property
+    def n_bytes(self) -> int:
+        """Size of the plan's own buffers."""
     def fit(
         self,
         x: Array,
@@ -136,7 +150,14 @@ class Plan:
         lr: float,
         momentum: float | None = None,
     ) -> float:
-        """One minibatch of 1..batch_size rows: forward, loss, backward, update; the mean loss before it."""
+        """One minibatch of 1..batch_size rows: forward, loss, backward, update; the mean loss before it.
+
+        Without an optimizer: no update, the gradients are left in the layers.
+        """
+    def step_one(self, x: Array, y: int | float | Array, lr: float) -> float:
+        """The same for one row (n_in,), y a label, a number (one output) or a row (n_out,)."""
+    def predict_one(self, x: Array, out: Array | None = None, logits: bool = False) -> Array:
+        """Outputs (n_out,) of one row (n_in,)."""
     def predict(self, x: Array, out: Array | None = None, logits: bool = False) -> Array:
         """Outputs of any number of rows; safe from many threads at once.  logits: without the output activation
         of a fused pair (what the loss wants)."""

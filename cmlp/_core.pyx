@@ -87,6 +87,12 @@ cdef cnp.ndarray new_array(int typenum, cnp.npy_intp rows, cnp.npy_intp columns=
     return cnp.PyArray_EMPTY(1 if columns < 0 else 2, dims, typenum, 0)
 
 
+cdef int check_rate(str name, double value) except -1:
+    if not -1e300 < value < 1e300:
+        raise ValueError(f"{name}: got {value}, expected a finite number")
+    return 0
+
+
 # ---- what there is ----
 
 def activations():
@@ -192,6 +198,8 @@ cdef class Layer:
         for name, n in (("n_in", n_in), ("n_out", n_out)):
             if not 0 < n < 2**48:
                 raise ValueError(f"{name}: got {n}, expected 1 to 2**48")
+        if kind != "dense" and n_in != n_out:
+            raise ValueError(f"n_out: got {n_out}, expected {n_in}, the same as n_in")
         self.type = dtype_id(dtype)
         self.kind, self.activation = kind, activation
         self.spec.kind, self.spec.n_in, self.spec.n_out = KINDS[kind], n_in, n_out
@@ -283,9 +291,20 @@ cdef class Layer:
         return other
 
 
-cdef cmlp_layer **layer_pointers(list layers) except NULL:
+cdef int check_alike(tuple layers) except -1:
     if not layers:
         raise ValueError("layers: got none, expected one or more")
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers: got {type(layer).__name__}, expected Layer")
+        if layer.dtype != layers[0].dtype or layer.isa != layers[0].isa:
+            raise ValueError("layers: all must have one dtype and one instruction set")
+    if len({id(layer) for layer in layers}) != len(layers):
+        raise ValueError("layers: one of them stands there twice")
+    return 0
+
+
+cdef cmlp_layer **layer_pointers(tuple layers) except NULL:
     cdef cmlp_layer **pointers = <cmlp_layer **>calloc(len(layers), sizeof(cmlp_layer *))
     if pointers == NULL:
         raise MemoryError()
@@ -331,12 +350,13 @@ cdef cmlp_optimizer_spec settings_of(str kind, dict options) except *:
 @cython.final
 cdef class State:
     cdef cmlp_optimizer *ptr
-    cdef readonly list layers
+    cdef readonly tuple layers
     cdef readonly str kind
 
     def __cinit__(self, layers, str kind, **options):
         cdef cmlp_optimizer_spec spec = settings_of(kind, options)
-        self.layers, self.kind = list(layers), kind
+        self.layers, self.kind = tuple(layers), kind
+        check_alike(self.layers)
         cdef cmlp_layer **pointers = layer_pointers(self.layers)
         try:
             check(cmlp_optimizer_new(&spec, pointers, len(self.layers), &self.ptr))
@@ -396,6 +416,7 @@ cdef class State:
                 at += size
 
     def step(self, double lr, n_threads=1):
+        check_rate("lr", lr)
         cdef cmlp_status status
         with nogil:
             status = cmlp_optimizer_step(self.ptr, lr)

@@ -1,29 +1,36 @@
 # The kernels on plain arrays.
 
 cdef tuple as_floats(tuple named):
-    """Arrays as C-contiguous ones of their common float type (float64 if any is, else float32)."""
+    """Aligned C-contiguous arrays of one type: float32 if there is float32 or float16 and nothing wider, else float64."""
     arrays = [(name, None if a is None else np.asarray(a)) for name, a in named]
-    kinds = [a.dtype for _, a in arrays if a is not None]
-    wide = any([k == np.float64 or (k.kind != "f" and k.kind in "iub") for k in kinds]) and np.float32 not in kinds
-    dtype = np.float64 if wide or np.float64 in kinds else np.float32
-    found = []
+    narrow = wide = False
     for name, a in arrays:
-        if a is not None and a.dtype.kind not in "fiub":
+        if a is None:
+            continue
+        if a.dtype.kind not in "fiub":
             raise TypeError(f"{name}: got {a.dtype}, expected numbers")
-        found.append(None if a is None else np.require(a, dtype, ["C", "A"]))
-    return tuple(found)
+        if a.dtype.kind == "f":
+            narrow, wide = narrow or a.dtype.itemsize < 8, wide or a.dtype.itemsize >= 8
+    dtype = np.float32 if narrow and not wide else np.float64
+    return tuple([None if a is None else np.require(a, dtype, ["C", "A"]) for _, a in arrays])
+
+
+cdef int thread_count(n_threads) except -1:
+    if n_threads is None:
+        return 0
+    if not 0 < n_threads < 2**16:
+        raise ValueError(f"n_threads: got {n_threads}, expected 1 or more")
+    return n_threads
 
 
 cdef cmlp_shape shape_of(cnp.ndarray a, batch, n_in, n_out, n_threads) except *:
     cdef cmlp_shape shape
-    if n_threads is not None and not 0 < n_threads < 2**16:
-        raise ValueError(f"n_threads: got {n_threads}, expected 1 or more")
     for name, n in (("batch", batch), ("n_in", n_in), ("n_out", n_out)):
         if n < 1:
             raise ValueError(f"{name}: got {n}, expected 1 or more")
     shape.dtype = CMLP_F32 if cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT32 else CMLP_F64
     shape.batch, shape.n_in, shape.n_out = batch, n_in, n_out
-    shape.n_threads = 0 if n_threads is None else n_threads
+    shape.n_threads = thread_count(n_threads)
     return shape
 
 
@@ -231,7 +238,10 @@ def log_softmax(x, out=None, n_threads=None):
 
 cdef double loss_of(str name, param, y, t, w, cnp.ndarray out) except? -1.0:
     """Mean loss; the gradient goes to out unless that is None."""
-    cdef int loss = loss_id(name), typenum = cnp.PyArray_TYPE(<cnp.ndarray?>y)
+    for label, a in (("y", y), ("t", t)):
+        if not isinstance(a, np.ndarray):
+            raise TypeError(f"{label}: got {type(a).__name__}, expected numpy.ndarray")
+    cdef int loss = loss_id(name), typenum = cnp.PyArray_TYPE(<cnp.ndarray>y)
     if typenum not in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64):
         raise TypeError(f"y: got {y.dtype}, expected float32 or float64")
     cdef void *pz = data_of(y, "y", typenum, 2, -1, -1)
@@ -263,13 +273,16 @@ def loss_value(str name, param, y, t, w=None):
 
 
 def loss_delta(str name, param, y, t, w=None, out=None):
-    out = output(out, "out", (<object>y).shape, y, (t,)) if out is not y else out
+    if not isinstance(y, np.ndarray):
+        raise TypeError(f"y: got {type(y).__name__}, expected numpy.ndarray")
+    apart = tuple([a for a in (y, t, w) if isinstance(a, np.ndarray)])
+    out = out if out is y else output(out, "out", y.shape, y, apart)
     return out, loss_of(name, param, y, t, w, out)
 
 
 def update(str kind, w, dw, slots, double lr, step=1, n_threads=None, **options):
     cdef cmlp_optimizer_spec spec = settings_of(kind, options)
-    cdef int n = cmlp_optimizer_slots(spec.kind), threads = 0 if n_threads is None else n_threads
+    cdef int n = cmlp_optimizer_slots(spec.kind), threads = thread_count(n_threads)
     if not isinstance(w, np.ndarray) or w.dtype not in (np.float32, np.float64):
         raise TypeError("w: expected an array of float32 or float64")
     if len(slots) != n:

@@ -14,18 +14,20 @@ cdef int poll_signals(void *ctx) noexcept nogil:
 @cython.final
 cdef class Plan:
     cdef cmlp_plan *ptr
-    cdef readonly list layers
+    cdef readonly tuple layers
     cdef readonly State state
     cdef readonly Py_ssize_t batch_size
     cdef Py_ssize_t n_in, n_out
     cdef int typenum
     cdef bint takes_labels
+    cdef bint has_loss
     cdef Py_ssize_t forward_rows
-    cdef object forward_x
+    cdef public bint keep_norms
+    cdef readonly object last_norms
 
     def __cinit__(self, layers, batch_size, loss=None, State state=None, n_threads=None, seed=0):
         cdef cmlp_plan_spec spec
-        self.layers, self.state = list(layers), state
+        self.layers, self.state = tuple(layers), state
         if not 0 < batch_size < 2**40:
             raise ValueError(f"batch_size: got {batch_size}, expected 1 or more")
         if n_threads is not None and not 0 < n_threads < 2**16:
@@ -34,6 +36,7 @@ cdef class Plan:
         spec.n_threads = 0 if n_threads is None else n_threads
         spec.seed = seed & 0xFFFFFFFFFFFFFFFF
         spec.loss, spec.loss_param = -1, 0.0
+        self.has_loss = loss is not None
         if loss is not None:
             name, param = loss
             spec.loss = loss_id(name)
@@ -54,12 +57,17 @@ cdef class Plan:
         cmlp_plan_free(self.ptr)
 
     cdef int check_chain(self, loss) except -1:
+        check_alike(self.layers)
+        if self.state is not None:
+            if loss is None:
+                raise ValueError("loss: got None, expected one: the plan has an optimizer")
+            if len(self.state.layers) != len(self.layers) or any(
+                    [a is not b for a, b in zip(self.state.layers, self.layers)]):
+                raise ValueError("state: was made for other layers")
         for a, b in zip(self.layers, self.layers[1:]):
             if a.n_out != b.n_in:
                 raise ValueError(f"layers: one of {a.n_out} outputs stands before one of {b.n_in} inputs")
-            if a.dtype != b.dtype or a.isa != b.isa:
-                raise ValueError("layers: all must have one dtype and one instruction set")
-        if loss is None or not self.layers:
+        if loss is None:
             return 0
         for layer in self.layers:
             if layer.activation == "step":
@@ -137,10 +145,15 @@ cdef class Plan:
         cdef cmlp_status status
         if self.state is None:
             raise ValueError("state: this plan has no optimizer")
-        if not 0 < epochs < 2**40:
-            raise ValueError(f"epochs: got {epochs}, expected 1 or more")
+        if not isinstance(epochs, (int, np.integer)) or not 0 < epochs < 2**40:
+            raise ValueError(f"epochs: got {epochs!r}, expected a whole number, 1 or more")
+        if max_steps is not None and (not isinstance(max_steps, (int, np.integer)) or max_steps < 1):
+            raise ValueError(f"max_steps: got {max_steps!r}, expected None or a whole number, 1 or more")
         self.fill_data(&data, x, y, sample_weight)
         cdef uint64_t per_epoch = (data.n + self.batch_size - 1) // self.batch_size
+        if cmlp_plan_cursor(self.ptr).step >= per_epoch:
+            raise ValueError(f"step_in_epoch: got {self.step_in_epoch}, expected below {per_epoch}, "
+                             "the steps of an epoch of these data")
         cdef uint64_t to_do = epochs * per_epoch - cmlp_plan_cursor(self.ptr).step
         if max_steps is not None:
             to_do = min(to_do, max_steps)
@@ -155,29 +168,79 @@ cdef class Plan:
         if momenta is not None:
             run.momentum, run.n_momentum = <double *>cnp.PyArray_DATA(momenta), momenta.size
         run.losses, run.n_losses = <double *>cnp.PyArray_DATA(results), 0
+        run.norms = NULL
+        if self.keep_norms:
+            norms = new_array(cnp.NPY_FLOAT64, epochs)
+            run.norms = <double *>cnp.PyArray_DATA(<cnp.ndarray>norms)
         run.poll, run.poll_ctx = poll_signals, <void *>errors
         with nogil:
             status = cmlp_fit(self.ptr, &data, &run)
         check(status)
         if errors:
             raise errors[0]
+        if self.keep_norms:
+            self.last_norms = norms[:run.n_losses]
         outcome = "diverged" if status == CMLP_DIVERGED else "paused" if status == CMLP_PAUSED else "done"
         return results[:run.n_losses], outcome
 
-    def step(self, x, y, sample_weight, double lr, momentum=None):
-        cdef cmlp_data data
+    cdef double run_step(self, cmlp_data *data, double lr, momentum) except? -1.0:
+        """One update, or without an optimizer the gradients alone."""
         cdef cmlp_status status
-        cdef double loss = 0.0, gamma
-        if self.state is None:
-            raise ValueError("state: this plan has no optimizer")
-        self.fill_data(&data, x, y, sample_weight)
+        cdef double loss = 0.0, gamma = 0.0
+        check_rate("lr", lr)
         if data.n > <size_t>self.batch_size:
             raise ValueError(f"x: got {data.n} rows, expected {self.batch_size} at most")
-        gamma = cmlp_optimizer_settings(self.state.ptr).momentum if momentum is None else momentum
-        with nogil:
-            status = cmlp_step(self.ptr, &data, lr, gamma, &loss)
+        if self.state is None:
+            if not self.has_loss:
+                raise ValueError("loss: this plan has none")
+            with nogil:
+                status = cmlp_gradient(self.ptr, data, &loss)
+            self.forward_rows = data.n
+        else:
+            gamma = cmlp_optimizer_settings(self.state.ptr).momentum if momentum is None else momentum
+            with nogil:
+                status = cmlp_step(self.ptr, data, lr, gamma, &loss)
         check(status)
         return loss
+
+    def step(self, x, y, sample_weight, double lr, momentum=None):
+        cdef cmlp_data data
+        self.fill_data(&data, x, y, sample_weight)
+        return self.run_step(&data, lr, momentum)
+
+    def step_one(self, x, y, double lr):
+        cdef cmlp_data data
+        cdef int64_t label
+        cdef double value
+        cdef float narrow
+        data.x = data_of(x, "x", self.typenum, 1, self.n_in, -1)
+        data.n, data.labels, data.t, data.weight = 1, NULL, NULL, NULL
+        if isinstance(y, cnp.ndarray) and cnp.PyArray_NDIM(<cnp.ndarray>y) == 1:
+            data.t = data_of(y, "y", self.typenum, 1, self.n_out, -1)
+        elif self.takes_labels:
+            label = y
+            if label < 0 or label >= self.n_out:
+                raise ValueError(f"y: got label {label}, expected 0 to {self.n_out - 1}")
+            data.labels = &label
+        elif self.n_out == 1:
+            value = y
+            narrow = <float>value
+            data.t = <void *>&narrow if self.typenum == cnp.NPY_FLOAT32 else <void *>&value
+        else:
+            raise TypeError(f"y: got {type(y).__name__}, expected an array of {self.n_out} numbers")
+        return self.run_step(&data, lr, None)
+
+    def predict_one(self, x, out=None, bint logits=False):
+        cdef void *px = data_of(x, "x", self.typenum, 1, self.n_in, -1)
+        if out is None:
+            out = new_array(self.typenum, self.n_out)
+        cdef void *py = data_of(out, "out", self.typenum, 1, self.n_out, -1, True)
+        check_apart(<cnp.ndarray>out, <cnp.ndarray>x)
+        cdef cmlp_status status
+        with nogil:
+            status = cmlp_predict(self.ptr, 1, px, logits, py)
+        check(status)
+        return out
 
     def predict(self, x, out=None, bint logits=False):
         cdef void *px = data_of(x, "x", self.typenum, 2, -1, self.n_in)
@@ -193,6 +256,8 @@ cdef class Plan:
         return out
 
     def forward(self, x, bint training=False):
+        if self.state is not None:
+            raise RuntimeError("forward: this plan trains; passes need a plan without an optimizer")
         cdef void *px = data_of(x, "x", self.typenum, 2, -1, self.n_in)
         cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0)
         if not 0 < n <= self.batch_size:

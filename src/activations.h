@@ -19,7 +19,7 @@ enum { FROM_OUTPUT, FROM_INPUT };
 
 #define CMLP_ACTIVATIONS(F)                                                                             \
     F(IDENTITY, "identity", NO_PARAM, FROM_OUTPUT, x, one)                                              \
-    F(SIGMOID, "sigmoid", NO_PARAM, FROM_OUTPUT, one / (one + t_exp(-x)), s * (one - s))                \
+    F(SIGMOID, "sigmoid", NO_PARAM, FROM_OUTPUT, logistic(x), s * (one - s))                                \
     F(TANH, "tanh", NO_PARAM, FROM_OUTPUT, t_tanh(x), one - s * s)                                      \
     F(RELU, "relu", NO_PARAM, FROM_OUTPUT, t_lt(x, zero, zero, x), t_lt(zero, s, one, zero))            \
     F(LEAKY_RELU, "leaky_relu", 0.01, FROM_OUTPUT, t_lt(x, zero, x * p, x), t_lt(zero, s, one, p))      \
@@ -38,6 +38,15 @@ enum { FROM_OUTPUT, FROM_INPUT };
 #ifdef T
 #ifndef CMLP_ACTIVATION_FORMULAS
 #define CMLP_ACTIVATION_FORMULAS
+
+/* Where the results are too small to be normal numbers, and e^-x still is a number (silu: times 2^-32). */
+#ifdef CMLP_DOUBLE
+#define LOGISTIC_LOW (-709.0)
+#define SILU_LOW (-720.0)
+#else
+#define LOGISTIC_LOW (-88.0f)
+#define SILU_LOW (-105.0f)
+#endif
 
 /* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|) */
 static inline T t_softplus(T x)
@@ -69,18 +78,33 @@ static inline T gelu_slope(T x)
     return t_fma(x, density, t_lt(x, t_set(R(0.0)), tail, R(1.0) - tail));
 }
 
-/* x sigmoid(x) */
+/* c / (c + e) and the rounding error of the sum taken off again: two roundings fewer. */
+static inline T share_of_sum(T top, T c, T e)
+{
+    T sum = c + e, lost = e - (sum - c), y = top / sum;
+    return t_fma(y / sum, -lost, y);
+}
+
+/* 1/(1 + e^-x); bounded below, where the result is no normal number. */
+static inline T logistic(T x)
+{
+    T low = t_set(LOGISTIC_LOW), one = t_set(R(1.0));
+    return share_of_sum(one, one, t_exp(-t_lt(x, low, low, x)));
+}
+
+/* x/(1 + e^-x), all scaled by 2^-32 because x e^x is still a number where e^-x is not. */
 static inline T silu(T x)
 {
-    T low = t_set(R(-1000.0));
-    return t_lt(x, low, low, x) / (R(1.0) + t_exp(-x));
+    T low = t_set(SILU_LOW), bounded = t_lt(x, low, low, x);
+    T y = share_of_sum(bounded * R(0x1p-32), t_set(R(0x1p-32)), t_exp_scaled(-bounded, 32));
+    return t_lt(t_set(R(100.0)), x, x, y);
 }
 
 /* g + x g (1 - g) with g = sigmoid(x) */
 static inline T silu_slope(T x)
 {
     x = t_clamp(x, t_set(R(-1000.0)), t_set(R(1000.0)));
-    T g = R(1.0) / (R(1.0) + t_exp(-x));
+    T g = logistic(x);
     return t_fma(x * g, R(1.0) - g, g);
 }
 

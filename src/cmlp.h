@@ -171,6 +171,8 @@ typedef struct {
     const double *momentum;          /* likewise; NULL: the optimizer's setting */
     size_t n_momentum;
     double *losses;                  /* (epochs) mean loss of each epoch finished here */
+    double *norms;                   /* (epochs) or NULL: of each epoch, the mean over its steps of the sum of
+                                        squares of all weights before the step; whole epochs only */
     uint64_t n_losses;               /* out: how many */
     int (*poll)(void *ctx);          /* called by the calling thread about every 50 ms; not 0: stop */
     void *poll_ctx;
@@ -188,6 +190,8 @@ size_t cmlp_plan_bytes(const cmlp_plan *plan);
 cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run);
 /* One minibatch of data->n <= batch rows; *loss: its mean loss before the update. */
 cmlp_status cmlp_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss);
+/* The same without an update, for a plan without optimizer: the gradients are left in the layers. */
+cmlp_status cmlp_gradient(cmlp_plan *plan, const cmlp_data *data, double *loss);
 /* y (n, n_out) = outputs of x (n, n_in), any n; logits: without the output activation of a fused pair.
  * y may not overlap x. */
 cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int logits, void *y);

@@ -8,6 +8,9 @@
 #include <time.h>
 
 #define POLL_SECONDS 0.05
+/* Epochs shorter than this many steps share a copy of the last good parameters: taking it costs up to a tenth
+ * of a step. */
+#define GOOD_STEPS 16
 
 typedef struct {
     cmlp_plan *plan;
@@ -15,8 +18,9 @@ typedef struct {
     cmlp_run *run;
     cmlp_cursor start, end;      /* where training stands before and after */
     uint64_t end_epoch, steps_per_epoch, done;
-    int keep_good;               /* parameters are kept at the end of each epoch, for divergence */
+    int keep_good, kept;         /* parameters are to be kept for divergence; there are some */
     double next_poll, loss;      /* loss: of the last step */
+    double norm_sum;             /* of the squares of all weights, over the steps of this epoch */
     atomic_int stop;             /* the poll function said so */
     cmlp_status status;
 } fit;
@@ -58,6 +62,20 @@ static double weight_at(const fit *f, size_t sample)
                                              : ((const double *)f->data->weight)[sample];
 }
 
+/* Rows of a few numbers are copied by numbers: a call for each costs more. */
+static inline void copy_row(char *to, const char *from, size_t bytes)
+{
+    if (bytes > 64) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    size_t i = 0;
+    for (; i + 16 <= bytes; i += 16)
+        memcpy(to + i, from + i, 16);
+    for (; i < bytes; i += 4)
+        memcpy(to + i, from + i, 4);
+}
+
 /* Rows [r0, r1) of the minibatch copied to rows at.. of a slot. */
 static void gather(const stage *st, char *slot, size_t r0, size_t r1, size_t at)
 {
@@ -70,13 +88,13 @@ static void gather(const stage *st, char *slot, size_t r0, size_t r1, size_t at)
     int64_t *labels = (int64_t *)(slot + plan->labels) + at;
     for (size_t r = r0; r < r1; r++, x += plan->ld_in * size, t += plan->ld_out * size, w += size) {
         size_t i = sample_at(st, r);
-        memcpy(x, (const char *)data->x + i * in, in);
+        copy_row(x, (const char *)data->x + i * in, in);
         if (data->labels)
             *labels++ = data->labels[i];
         else
-            memcpy(t, (const char *)data->t + i * out, out);
+            copy_row(t, (const char *)data->t + i * out, out);
         if (data->weight)
-            memcpy(w, (const char *)data->weight + i * size, size);
+            copy_row(w, (const char *)data->weight + i * size, size);
     }
 }
 
@@ -218,18 +236,23 @@ static void update_unit(const stage *st, const unit *u, const char *gw, const ch
     }
 }
 
-static int whole_gradients(const cmlp_plan *plan) { return plan->groups || plan->opt->spec.clip_norm > 0.0; }
+static int whole_gradients(const cmlp_plan *plan)
+{
+    return plan->groups || !plan->opt || plan->opt->spec.clip_norm > 0.0;
+}
 
 /* Where a unit's gradient starts in the first block. */
 static char *unit_weight_grad(const cmlp_plan *plan, const unit *u)
 {
     const step *s = &plan->steps[u->step];
-    return (char *)plan_grad(plan, 0, s, CMLP_WEIGHT) + u->c0 * s->n_in * plan->k->size;
+    char *start = plan_grad(plan, 0, s, CMLP_WEIGHT);
+    return start ? start + u->c0 * s->n_in * plan->k->size : NULL;
 }
 
 static char *unit_bias_grad(const cmlp_plan *plan, const unit *u)
 {
-    return (char *)plan_grad(plan, 0, &plan->steps[u->step], CMLP_BIAS) + u->c0 * plan->k->size;
+    char *start = plan_grad(plan, 0, &plan->steps[u->step], CMLP_BIAS);
+    return start ? start + u->c0 * plan->k->size : NULL;
 }
 
 static double unit_sum_squares(const cmlp_plan *plan, const unit *u)
@@ -259,6 +282,18 @@ static void clip_by_norm(stage *st, size_t first, size_t end)
     st->weight_args.gscale = st->bias_args.gscale = sum > limit * limit ? limit / sqrt(sum) : 1.0;
 }
 
+static double unit_squares(const cmlp_plan *plan, const unit *u)
+{
+    const step *s = &plan->steps[u->step];
+    const char *w = s->layer->w;
+    double sum = 0.0;
+    if (cmlp_has_weight(s->layer))
+        FOR_PANELS(s->layer, u, c, width)
+        sum += plan->k->sum_squares((u->i1 - u->i0) * width,
+                                    w + (c * s->n_in + u->i0 * width) * plan->k->size);
+    return sum;
+}
+
 static void units_stage(stage *st, size_t first, size_t end)
 {
     cmlp_plan *plan = st->f->plan;
@@ -269,7 +304,12 @@ static void units_stage(stage *st, size_t first, size_t end)
         const step *s = &plan->steps[u->step];
         size_t rows = u->i1 - u->i0;
         char *bias = scratch + rows * (u->c1 - u->c0) * plan->k->size;
-        if (plan->groups) {
+        if (st->f->run->norms)
+            plan->squares[i] = unit_squares(plan, u);
+        if (!plan->opt) {
+            unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u), 0,
+                          s->n_in);
+        } else if (plan->groups) {
             reduce_unit(st, u);
         } else if (whole) {
             unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u), 0,
@@ -279,7 +319,7 @@ static void units_stage(stage *st, size_t first, size_t end)
             update_unit(st, u, scratch, bias, u->i0, rows);
         }
     }
-    if (!whole)
+    if (!whole || !plan->opt)
         return;
     if (plan->opt->spec.clip_norm > 0.0)
         clip_by_norm(st, first, end);
@@ -318,6 +358,18 @@ static void put_back_good(cmlp_plan *plan)
         cmlp_layer_refresh(plan->layers[i]);
 }
 
+static int finite_parameters(const cmlp_plan *plan)
+{
+    for (size_t i = 0; i < plan->n_layers; i++) {
+        const cmlp_layer *l = plan->layers[i];
+        if (l->w && !plan->k->all_finite(cmlp_weight_size(l), l->w))
+            return 0;
+        if (l->b && !plan->k->all_finite(l->pad_out, l->b))
+            return 0;
+    }
+    return 1;
+}
+
 /* ---- the loop ---- */
 
 static double value_at(const double *values, size_t n, uint64_t step) { return n > 1 ? values[step] : values[0]; }
@@ -337,6 +389,10 @@ static void prepare(stage *st, uint64_t done, const cmlp_cursor *at)
             st->mass += weight_at(f, sample_at(st, r));
     }
     st->scale = st->mass > 0.0 ? 1.0 / st->mass : 0.0;
+    if (!plan->opt) {
+        st->pass = (pass){.training = 1, .for_loss = 1, .seed = plan->spec.seed, .t = plan->forwards};
+        return;
+    }
     uint64_t t = plan->opt->steps + done + 1;
     st->pass = (pass){.training = 1, .for_loss = 1, .seed = plan->spec.seed, .t = t};
     double lr = value_at(run->lr, run->n_lr, done);
@@ -368,8 +424,12 @@ static int advance(const fit *f, const stage *st, double loss, cmlp_cursor *at)
 
 static void finish_epoch(fit *f, cmlp_cursor *at, int thread)
 {
-    if (thread == 0)
+    if (thread == 0) {
+        if (f->run->norms)
+            f->run->norms[f->run->n_losses] = f->norm_sum / (double)f->steps_per_epoch;
+        f->norm_sum = 0.0;
         f->run->losses[f->run->n_losses++] = at->weight_sum > 0.0 ? at->loss_sum / at->weight_sum : 0.0;
+    }
     at->loss_sum = at->weight_sum = 0.0;
 }
 
@@ -382,11 +442,10 @@ static void fit_share(void *ctx, int thread, int n_threads)
     stage st = {.f = f, .thread = thread, .n_threads = n_threads};
     cmlp_cursor at = f->start;
     cmlp_status status = CMLP_OK;
-    uint64_t done = 0;
+    int epoch_begins = 1, kept = 0;
+    uint64_t done = 0, next_keep = 0;
     size_t u0, u1;
     share_of_units(plan, thread, n_threads, &u0, &u1);
-    if (f->keep_good)
-        keep_units(plan, u0, u1, 0);
     while (!status && at.epoch < f->end_epoch) {
         if (run->shuffle && (at.step == 0 || done == 0)) {
             if (thread == 0)
@@ -404,23 +463,29 @@ static void fit_share(void *ctx, int thread, int n_threads)
             status = CMLP_STOPPED;
         else if (!isfinite(loss))
             status = CMLP_DIVERGED;
-        if (status)
-            break;
-        units_stage(&st, u0, u1);
-        cmlp_wait(&plan->barrier, n_threads);
-        done++;
-        if (advance(f, &st, loss, &at)) {
-            finish_epoch(f, &at, thread);
-            if (f->keep_good)
-                keep_units(plan, u0, u1, 0);
-        }
-        if (run->max_steps && done >= run->max_steps && at.epoch < f->end_epoch)
-            status = CMLP_PAUSED;
         if (thread == 0)
             f->loss = loss * st.scale;
+        if (status)
+            break;
+        if (f->keep_good && epoch_begins && done >= next_keep) {
+            /* The loss has just shown that the parameters the last epoch ended with are good. */
+            keep_units(plan, u0, u1, 0);
+            next_keep = done + GOOD_STEPS;
+            kept = 1;
+        }
+        units_stage(&st, u0, u1);
+        cmlp_wait(&plan->barrier, n_threads);
+        for (size_t i = 0; thread == 0 && run->norms && i < plan->n_units; i++)
+            f->norm_sum += plan->squares[i];
+        done++;
+        epoch_begins = advance(f, &st, loss, &at);
+        if (epoch_begins)
+            finish_epoch(f, &at, thread);
+        if (run->max_steps && done >= run->max_steps && at.epoch < f->end_epoch)
+            status = CMLP_PAUSED;
     }
     if (thread == 0)
-        f->end = at, f->done = done, f->status = status;
+        f->end = at, f->done = done, f->status = status, f->kept = kept;
 }
 
 static cmlp_status prepare_fit(cmlp_plan *plan, const fit *f)
@@ -448,18 +513,24 @@ static cmlp_status run_fit(fit *f)
 {
     cmlp_plan *plan = f->plan;
     const cmlp_data *data = f->data;
-    if (!plan->opt || !data->n || (data->labels != NULL) == (data->t != NULL))
+    if (!data->n || (data->labels != NULL) == (data->t != NULL))
+        return CMLP_E_ARGUMENT;
+    f->steps_per_epoch = (data->n + plan->spec.batch - 1) / plan->spec.batch;
+    if (f->start.step >= f->steps_per_epoch)
         return CMLP_E_ARGUMENT;
     if (!cmlp_layers_claim(plan->layers, plan->n_layers))
         return CMLP_E_BUSY;
     cmlp_status status = prepare_fit(plan, f);
     if (!status) {
-        f->steps_per_epoch = (data->n + plan->spec.batch - 1) / plan->spec.batch;
         f->next_poll = f->run->poll ? now() + POLL_SECONDS : 0.0;
         cmlp_parallel(plan->threads, fit_share, f);
-        plan->opt->steps += f->done;
+        if (plan->opt)
+            plan->opt->steps += f->done;
         status = f->status;
-        if (status == CMLP_DIVERGED && f->keep_good)
+        /* The last update of all is the one that no loss has judged. */
+        if (f->keep_good && status == CMLP_OK && !finite_parameters(plan))
+            status = CMLP_DIVERGED;
+        if (status == CMLP_DIVERGED && f->kept)
             put_back_good(plan);
     }
     cmlp_layers_release(plan->layers, plan->n_layers);
@@ -468,7 +539,7 @@ static cmlp_status run_fit(fit *f)
 
 cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run)
 {
-    if (!run->epochs || !run->n_lr)
+    if (!plan->opt || !run->epochs || !run->n_lr)
         return CMLP_E_ARGUMENT;
     run->n_losses = 0;
     fit f = {.plan = plan, .data = data, .run = run, .start = plan->cursor, .keep_good = 1};
@@ -480,14 +551,28 @@ cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run)
     return status;
 }
 
-cmlp_status cmlp_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss)
+static cmlp_status one_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss)
 {
-    if (data->n > plan->spec.batch)
-        return CMLP_E_ARGUMENT;
     double losses[1];
     cmlp_run run = {.epochs = 1, .lr = &lr, .n_lr = 1, .momentum = &momentum, .n_momentum = 1, .losses = losses};
     fit f = {.plan = plan, .data = data, .run = &run, .end_epoch = 1};
     cmlp_status status = run_fit(&f);
     *loss = f.loss;
     return status;
+}
+
+cmlp_status cmlp_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss)
+{
+    if (!plan->opt || data->n > plan->spec.batch)
+        return CMLP_E_ARGUMENT;
+    return one_step(plan, data, lr, momentum, loss);
+}
+
+cmlp_status cmlp_gradient(cmlp_plan *plan, const cmlp_data *data, double *loss)
+{
+    if (plan->opt || plan->spec.loss < 0 || data->n > plan->spec.batch)
+        return CMLP_E_ARGUMENT;
+    plan->forward_rows = data->n;
+    plan->forwards++;
+    return one_step(plan, data, 0.0, 0.0, loss);
 }

@@ -12,7 +12,7 @@
 #define CMLP_LOSSES(F)                                                                                  \
     F(SQUARED_ERROR, "squared_error", NO_PARAM, 0, (z - t) * (z - t) * half, z - t)                     \
     F(BINARY_CROSS_ENTROPY, "binary_cross_entropy", NO_PARAM, 1, t_softplus(z) - t * z,                 \
-      one / (one + t_exp(-z)) - t)                                                                      \
+      logistic(z) - t)                                                                                  \
     F(ABSOLUTE_ERROR, "absolute_error", NO_PARAM, 0, t_abs(z - t), sign(z - t))                         \
     F(HUBER, "huber", 1.0, 0, huber(z - t, p), t_clamp(z - t, -p, p))                                   \
     F(POISSON, "poisson", NO_PARAM, 1, t_exp(z) - t * z, t_exp(z) - t)

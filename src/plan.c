@@ -12,11 +12,6 @@
 /* Floating-point operations for which another thread is worth its barriers. */
 #define FLOPS_PER_THREAD 4e5
 
-void *plan_at(const cmlp_plan *plan, char *slot, size_t offset, size_t row, size_t ld)
-{
-    return slot + offset + row * ld * plan->k->size;
-}
-
 void *plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part)
 {
     if (!plan->opt)
@@ -190,7 +185,8 @@ static cmlp_status allocate(cmlp_plan *plan)
     plan->scratch = cmlp_alloc((size_t)wanted * plan->scratch_bytes);
     plan->partial = cmlp_alloc((plan->spec.batch / ROW_BLOCK + 1) * sizeof *plan->partial);
     plan->norms = cmlp_alloc((plan->n_units + 1) * sizeof *plan->norms);
-    if (!plan->arena || !plan->scratch || !plan->partial || !plan->norms)
+    plan->squares = cmlp_alloc((plan->n_units + 1) * sizeof *plan->squares);
+    if (!plan->arena || !plan->scratch || !plan->partial || !plan->norms || !plan->squares)
         return CMLP_E_MEMORY;
     for (size_t i = 0; i < plan->n_steps; i++) {
         cmlp_layer *l = plan->steps[i].layer;
@@ -279,6 +275,7 @@ void cmlp_plan_free(cmlp_plan *plan)
     cmlp_free(plan->scratch);
     cmlp_free(plan->partial);
     cmlp_free(plan->norms);
+    cmlp_free(plan->squares);
     cmlp_free(plan->grads);
     cmlp_free(plan->good);
     free(plan->order);

@@ -73,6 +73,7 @@ struct cmlp_plan {
     size_t scratch_bytes;
     double *partial;        /* loss of each block of rows */
     double *norms;          /* squared gradient norms of the units */
+    double *squares;        /* sums of squares of the units' weights */
     char *good;             /* parameters of the last good epoch, in the order of units */
     size_t good_bytes;
     int64_t *order;
@@ -85,8 +86,12 @@ struct cmlp_plan {
     size_t poll_every;      /* steps between looks at the clock */
 };
 
+static inline void *plan_at(const cmlp_plan *plan, char *slot, size_t offset, size_t row, size_t ld)
+{
+    return slot + offset + row * ld * plan->k->size;
+}
+
 /* plan.c */
-void *plan_at(const cmlp_plan *plan, char *slot, size_t offset, size_t row, size_t ld);
 void *plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part);
 cmlp_status plan_need_grads(cmlp_plan *plan);
 int plan_threads_for(const cmlp_plan *plan, double flops, size_t pieces);

@@ -1,8 +1,8 @@
 /* Every optimizer's rule in one place.
  *
  * F(id, name, slots, body): the body changes w and the slots s1, s2 of one element (or vector) from its
- * gradient g, to which clipping, weight decay and L1 have been applied.  lr, momentum, beta1, beta2, eps,
- * shrink: see cmlp_update_args.  Terms as in activations.h.
+ * gradient g, to which clipping, weight decay and L1 have been applied.  lr, momentum, nesterov, beta1, beta2,
+ * eps, shrink: see cmlp_update_args.  Terms as in activations.h.
  */
 #ifndef CMLP_UPDATES_H
 #define CMLP_UPDATES_H
@@ -10,7 +10,7 @@
 #define CMLP_OPTIMIZERS(F)                                                                              \
     /* v <- momentum v - lr g; w <- w + v, or with Nesterov's look ahead w + momentum v - lr g */       \
     F(SGD, "sgd", 1, s1 = t_fma(momentum, s1, -(lr * g));                                               \
-      w = w + (args->nesterov ? t_fma(momentum, s1, -(lr * g)) : s1))                                   \
+      w = w + (nesterov ? t_fma(momentum, s1, -(lr * g)) : s1))                                   \
     F(ADAM, "adam", 2, ADAM_STEP)                                                                       \
     F(ADAMW, "adamw", 2, w = w - shrink * w; ADAM_STEP)                                                 \
     /* s1 <- beta2 s1 + (1 - beta2) g^2; the step through a velocity s2 if there is momentum */         \

@@ -136,7 +136,10 @@ void CMLP_NAME(multiply)(size_t n, const void *x_, const void *m_, void *y_)
 {
     const real *x = x_, *m = m_;
     real *y = y_;
-    for (size_t i = 0; i < n; i++)
+    size_t i = 0;
+    for (; i + VW <= n; i += VW)
+        vstore(y + i, vload(x + i) * vload(m + i));
+    for (; i < n; i++)
         y[i] = x[i] * m[i];
 }
 
@@ -144,7 +147,10 @@ void CMLP_NAME(add)(size_t n, const void *x_, void *y_)
 {
     const real *x = x_;
     real *y = y_;
-    for (size_t i = 0; i < n; i++)
+    size_t i = 0;
+    for (; i + VW <= n; i += VW)
+        vstore(y + i, vload(y + i) + vload(x + i));
+    for (; i < n; i++)
         y[i] += x[i];
 }
 
@@ -157,9 +163,23 @@ double CMLP_NAME(sum_squares)(size_t n, const void *x_)
     return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
+/* x * 0 is 0 unless x is infinite or NaN. */
+int CMLP_NAME(all_finite)(size_t n, const void *x_)
+{
+    const real *x = x_;
+    v sum = vset(R(0.0));
+    size_t i = 0;
+    for (; i + VW <= n; i += VW)
+        sum = vfma(vload(x + i), vset(R(0.0)), sum);
+    if (i < n)
+        sum = vfma(vload_part(x + i, n - i), vset(R(0.0)), sum);
+    return vsum(sum) == R(0.0);
+}
+
 double CMLP_NAME(fma_loop)(size_t rounds)
 {
     v acc[12], x = vset(R(0.999)), y = vset(R(1e-3));
+#pragma GCC unroll 12
     for (int i = 0; i < 12; i++)
         acc[i] = vset((real)i);
     for (size_t r = 0; r < rounds; r++)
@@ -167,6 +187,7 @@ double CMLP_NAME(fma_loop)(size_t rounds)
         for (int i = 0; i < 12; i++)
             acc[i] = vfma(acc[i], x, y);
     v sum = acc[0];
+#pragma GCC unroll 12
     for (int i = 1; i < 12; i++)
         sum += acc[i];
     /* The sum is used, so that the loop is not left out; it is never NaN. */

@@ -112,38 +112,24 @@ void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, 
     }
 }
 
+/* Four sums a column, of every fourth row each: one chain would wait for its additions. */
 void CMLP_NAME(column_sums)(size_t n, size_t k, const void *dy_, size_t ldd, int accumulate, void *db_)
 {
     const real *dy = dy_;
     real *db = db_;
     for (size_t c = 0; c < n; c += VW) {
-        v sum = accumulate ? vload(db + c) : vset(R(0.0));
-        for (size_t p = 0; p < k; p++)
-            sum += vload(dy + p * ldd + c);
-        vstore(db + c, sum);
-    }
-}
-
-/* VW x VW, in registers: log2(VW) rounds of interleaving row i with row i + VW/2. */
-INLINE void transpose_block(v r[VBYTES / sizeof(real)])
-{
-    const size_t half = VW / 2;
-    vi low, high;
-    for (size_t i = 0; i < VW; i++) {
-        low[i] = (ireal)(i / 2 + (i % 2) * VW);
-        high[i] = low[i] + (ireal)half;
-    }
+        v sum[4] = {vset(R(0.0)), vset(R(0.0)), vset(R(0.0)), vset(R(0.0))};
+        size_t p = 0;
+        for (; p + 4 <= k; p += 4)
 #pragma GCC unroll 4
-    for (size_t round = 1; round < VW; round *= 2) {
-        v t[VBYTES / sizeof(real)];
-#pragma GCC unroll 8
-        for (size_t i = 0; i < half; i++) {
-            t[2 * i] = vshuffle(r[i], r[i + half], low);
-            t[2 * i + 1] = vshuffle(r[i], r[i + half], high);
-        }
-#pragma GCC unroll 16
-        for (size_t i = 0; i < VW; i++)
-            r[i] = t[i];
+            for (size_t l = 0; l < 4; l++)
+                sum[l] += vload(dy + (p + l) * ldd + c);
+        for (; p < k; p++)
+            sum[0] += vload(dy + p * ldd + c);
+        v total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        if (accumulate)
+            total += vload(db + c);
+        vstore(db + c, total);
     }
 }
 
@@ -164,7 +150,7 @@ void CMLP_NAME(transpose)(size_t n_in, size_t n_out, size_t nr, size_t nr_t, siz
                 v r[VBYTES / sizeof(real)];
                 for (size_t l = 0; l < VW; l++)
                     r[l] = i + l < n_in ? vload(panel + (i + l) * width + j) : vset(R(0.0));
-                transpose_block(r);
+                vtranspose(r);
                 for (size_t l = 0; l < VW && p0 + j + l < n_out; l++)
                     vstore(to + (p0 + j + l) * width_t, r[l]);
             }

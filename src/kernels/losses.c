@@ -13,69 +13,116 @@ INLINE real weight_of(const cmlp_loss_args *a, size_t r)
     return a->weight ? ((const real *)a->weight)[r] : R(1.0);
 }
 
-/* The target of outputs j.. of a row, with label smoothing: (1 - p) target + p / n. */
-INLINE v target_of(const cmlp_loss_args *a, size_t r, size_t j, v lanes)
+/* One output of some rows, or some outputs of a row: their targets, smoothed; t is 0 or 1, or as given. */
+INLINE v smoothed(const cmlp_loss_args *a, v t)
 {
-    v t;
-    if (a->labels) {
-        v at = vset((real)a->labels[r] - (real)j);
-        t = vsel(lanes == at, vset(R(1.0)), vset(R(0.0)));
-    } else {
-        t = vload(row_of(a->t, r, a->ldt) + j);
-    }
-    if (a->param != 0.0)
-        t = vfma(t, vset((real)(1.0 - a->param)), vset((real)(a->param / (double)a->n)));
-    return vtail(t, j, a->n, vset(R(0.0)));
+    if (a->param == 0.0)
+        return t;
+    return vfma(t, vset((real)(1.0 - a->param)), vset((real)(a->param / (double)a->n)));
 }
 
-/* loss = log sum e^z - t z (targets of a row sum to s: s log sum e^z); dz = s softmax(z) - t */
-static double softmax_cross_entropy(const cmlp_loss_args *a)
+/* t z, but 0 where t is 0 and z infinite, as in the limit. */
+INLINE v weighted(v t, v z) { return vsel(t == vset(R(0.0)), vset(R(0.0)), t * z); }
+
+/* Up to VW rows from r0 of at most VW outputs: turned so that a lane is a row, nothing has to be summed
+ * across lanes. */
+static v cross_entropy_narrow(const cmlp_loss_args *args, size_t r0, size_t rows)
+{
+    const cmlp_loss_args copy = *args, *a = &copy;
+    const v zero = vset(R(0.0)), one = vset(R(1.0));
+    v z[VBYTES / sizeof(real)], t[VBYTES / sizeof(real)], label = zero, weight = zero;
+    for (size_t i = 0; i < VW; i++) {
+        z[i] = i < rows ? vload(row_of(a->z, r0 + i, a->ldz)) : zero;
+        if (!a->labels)
+            t[i] = i < rows ? vload(row_of(a->t, r0 + i, a->ldt)) : zero;
+    }
+    for (size_t i = 0; i < rows; i++) {
+        if (a->labels)
+            label[i] = (real)a->labels[r0 + i];
+        weight[i] = weight_of(a, r0 + i);
+    }
+    vtranspose(z);
+    if (!a->labels)
+        vtranspose(t);
+    v top = z[0], sum = zero, dot = zero, mass = zero;
+    for (size_t j = 1; j < a->n; j++)
+        top = vmax(top, z[j]);
+    for (size_t j = 0; j < a->n; j++) {
+        t[j] = smoothed(a, a->labels ? vsel(label == (real)j, one, zero) : t[j]);
+        v shifted = z[j] - top;
+        z[j] = t_exp(shifted);
+        sum += z[j];
+        dot += weighted(t[j], shifted);
+        mass += t[j];
+    }
+    if (a->dz) {
+        v p = mass / sum, by = weight * vset((real)a->scale);
+        for (size_t j = 0; j < a->n; j++)
+            z[j] = vfma(z[j], p, -t[j]) * by;
+        for (size_t j = a->n; j < VW; j++)
+            z[j] = zero;
+        vtranspose(z);
+        for (size_t i = 0; i < rows; i++)
+            vstore((real *)a->dz + (r0 + i) * a->lddz, z[i]);
+    }
+    return weight * (mass * t_log(sum) - dot);
+}
+
+INLINE v target_of(const cmlp_loss_args *a, size_t r, size_t j, v lanes)
+{
+    v t = a->labels ? vsel(lanes == (real)(a->labels[r] - (int64_t)j), vset(R(1.0)), vset(R(0.0)))
+                    : vload(row_of(a->t, r, a->ldt) + j);
+    return vtail(smoothed(a, t), j, a->n, vset(R(0.0)));
+}
+
+/* One row of any width; the exponentials wait in dz. */
+static real cross_entropy_row(const cmlp_loss_args *a, size_t r, v lanes)
 {
     const v zero = vset(R(0.0));
-    v lanes;
+    const real *z = row_of(a->z, r, a->ldz);
+    real *dz = a->dz ? (real *)a->dz + r * a->lddz : NULL;
+    v top = vtail(vload(z), 0, a->n, vset(z[0]));
+    for (size_t j = VW; j < a->n; j += VW)
+        top = vmax(top, vtail(vload(z + j), j, a->n, vset(z[0])));
+    v high = vset(vmax_lane(top)), sums = zero, dots = zero, masses = zero;
+    for (size_t j = 0; j < a->n; j += VW) {
+        v shifted = vload(z + j) - high, t = target_of(a, r, j, lanes);
+        v e = vtail(t_exp(shifted), j, a->n, zero);
+        sums += e;
+        dots += weighted(t, shifted);
+        masses += t;
+        if (dz)
+            vstore(dz + j, e);
+    }
+    real sum = vsum(sums), mass = vsum(masses), weight = weight_of(a, r);
+    v p = vset(mass / sum), by = vset((real)a->scale * weight);
+    for (size_t j = 0; dz && j < a->n; j += VW)
+        vstore(dz + j, vtail(vfma(vload(dz + j), p, -target_of(a, r, j, lanes)) * by, j, a->n, zero));
+    return weight * (mass * t_log(vset(sum))[0] - vsum(dots));
+}
+
+/* loss = m log sum e^z - t z, dz = m softmax(z) - t, m the sum of a row's targets: 1 but for odd targets */
+static double softmax_cross_entropy(const cmlp_loss_args *a)
+{
+    v lanes, total = vset(R(0.0));
+    if (a->n <= VW) {
+        for (size_t r = 0; r < a->rows; r += VW)
+            total += cross_entropy_narrow(a, r, a->rows - r < VW ? a->rows - r : VW);
+        return (double)vsum(total);
+    }
+    double sum = 0.0;
     for (size_t i = 0; i < VW; i++)
         lanes[i] = (real)i;
-    v total = zero;
-    for (size_t r0 = 0; r0 < a->rows; r0 += VW) {
-        /* A group of rows, one lane each, so that one logarithm serves them all. */
-        v sums = vset(R(1.0)), linear = zero, weights = zero, mass = zero;
-        for (size_t l = 0; l < VW && r0 + l < a->rows; l++) {
-            size_t r = r0 + l;
-            const real *z = row_of(a->z, r, a->ldz);
-            v top = vtail(vload(z), 0, a->n, vset(z[0]));
-            for (size_t j = VW; j < a->n; j += VW)
-                top = vmax(top, vtail(vload(z + j), j, a->n, vset(z[0])));
-            v high = vset(vmax_lane(top)), sum = zero, dot = zero, tsum = zero;
-            for (size_t j = 0; j < a->n; j += VW) {
-                v shifted = vload(z + j) - high, t = target_of(a, r, j, lanes);
-                sum += vtail(t_exp(shifted), j, a->n, zero);
-                /* 0 times an infinite logit counts as 0, as in the limit. */
-                dot += vsel(t == zero, zero, t * shifted);
-                tsum += t;
-            }
-            real s = vsum(sum), ts = a->labels ? R(1.0) : vsum(tsum);
-            sums[l] = s;
-            linear[l] = vsum(dot);
-            mass[l] = ts;
-            weights[l] = weight_of(a, r);
-            if (!a->dz)
-                continue;
-            real scale = (real)a->scale * weights[l];
-            v p = vset(ts / s), by = vset(scale);
-            real *dz = (real *)a->dz + r * a->lddz;
-            for (size_t j = 0; j < a->n; j += VW) {
-                v e = t_exp(vload(z + j) - high), t = target_of(a, r, j, lanes);
-                vstore(dz + j, vtail((e * p - t) * by, j, a->n, zero));
-            }
-        }
-        total += weights * (mass * t_log(sums) - linear);
-    }
-    return (double)vsum(total);
+    for (size_t r = 0; r < a->rows; r++)
+        sum += (double)cross_entropy_row(a, r, lanes);
+    return sum;
 }
 
 #define DEFINE_LOSS(id, name, default_p, on_logits, value, slope)                                       \
-    static double loss_##id(const cmlp_loss_args *a)                                                    \
+    static double loss_##id(const cmlp_loss_args *args)                                                 \
     {                                                                                                   \
+        /* A copy that no store can change: its members stay in registers. */                           \
+        const cmlp_loss_args copy = *args, *a = &copy;                                                  \
         const v zero = vset(R(0.0)), one = vset(R(1.0)), half = vset(R(0.5)), p = vset((real)a->param); \
         (void)one, (void)half, (void)p;                                                                 \
         v total = zero;                                                                                 \

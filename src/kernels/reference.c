@@ -22,6 +22,7 @@ static inline real t_set(real x) { return x; }
 static inline real t_lt(real a, real b, real x, real y) { return a < b ? x : y; }
 static inline real t_clamp(real x, real lo, real hi) { return x < lo ? lo : x > hi ? hi : x; }
 static inline real t_normal_tail(real t) { return R(0.5) * FN(erfc)(t * R(0.70710678118654752440)); }
+static inline real t_exp_scaled(real x, int k) { return (real)ldexpl(expl((long double)x), -k); }
 #define t_exp FN(exp)
 #define t_expm1 FN(expm1)
 #define t_log1p_unit FN(log1p)
@@ -259,6 +260,7 @@ static void update_one(real *w_, real g, real *s1_, real *s2_, const cmlp_update
 {
     const real lr = (real)args->lr, momentum = (real)args->momentum, beta1 = (real)args->beta1,
                beta2 = (real)args->beta2, eps = (real)args->eps, shrink = (real)args->shrink, one = 1;
+    const int nesterov = args->nesterov;
     real w = *w_, s1 = *s1_, s2 = *s2_;
     switch (args->kind) {
         CMLP_OPTIMIZERS(UPDATE_CASE)
@@ -297,6 +299,14 @@ double CMLP_NAME(sum_squares)(size_t n, const void *x)
     for (size_t i = 0; i < n; i++)
         sum += (double)((const real *)x)[i] * (double)((const real *)x)[i];
     return sum;
+}
+
+int CMLP_NAME(all_finite)(size_t n, const void *x)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(((const real *)x)[i]))
+            return 0;
+    return 1;
 }
 
 double CMLP_NAME(fma_loop)(size_t rounds)

@@ -65,6 +65,7 @@ INLINE void vstore_part(real *p, v x, size_t n)
 #define PICK(f32, f64) f32
 #endif
 
+/* vlow(hi, x) and vhigh(lo, x) are the lesser and the greater; NaN where x is. */
 #if defined(CMLP_ISA_avx512)
 #define MM(op) PICK(_mm512_##op##_ps, _mm512_##op##_pd)
 #define MASK(op) PICK(_mm512_##op##_ps_mask, _mm512_##op##_pd_mask)
@@ -90,10 +91,18 @@ INLINE v vfma(v a, v b, v c) { return a * b + c; }
 INLINE v vsqrt(v x) { return MM(sqrt)(x); }
 INLINE v vsel(vi m, v x, v y) { return MM(blendv)(y, x, (v)m); }
 #elif defined(CMLP_ISA_neon)
+INLINE v vlow(v hi, v x) { return PICK(vminq_f32, vminq_f64)(hi, x); }
+INLINE v vhigh(v lo, v x) { return PICK(vmaxq_f32, vmaxq_f64)(lo, x); }
 INLINE v vset(real x) { return PICK(vdupq_n_f32, vdupq_n_f64)(x); }
 INLINE v vfma(v a, v b, v c) { return PICK(vfmaq_f32, vfmaq_f64)(c, a, b); }
 INLINE v vsqrt(v x) { return PICK(vsqrtq_f32, vsqrtq_f64)(x); }
 INLINE v vsel(vi m, v x, v y) { return (v)((m & (vi)x) | (~m & (vi)y)); }
+#endif
+
+#if defined(__x86_64__)
+/* The instruction gives its second operand where either is NaN. */
+INLINE v vlow(v hi, v x) { return MM(min)(hi, x); }
+INLINE v vhigh(v lo, v x) { return MM(max)(lo, x); }
 #endif
 
 #if !defined(CMLP_ISA_avx512)
@@ -115,19 +124,21 @@ INLINE v vshuffle(v a, v b, vi m)
 #endif
 }
 
-/* NaN in x stays NaN: the comparison is false and x is kept. */
-INLINE v vclamp(v x, v lo, v hi)
+INLINE v vclamp(v x, v lo, v hi) { return vhigh(lo, vlow(hi, x)); }
+
+/* 1 / b for b in [1, 2^64], within a unit in the last place: cheaper than a division where vectors are long. */
+INLINE v vreciprocal_mid(v b)
 {
-    x = vsel_lt(x, lo, lo, x);
-    return vsel_lt(hi, x, hi, x);
+#if defined(CMLP_ISA_avx512) && !defined(CMLP_DOUBLE)
+    v r = _mm512_rcp14_ps(b);
+    return vfma(r, vfma(-b, r, vset(R(1.0))), r);
+#else
+    return R(1.0) / b;
+#endif
 }
 
 /* The greater of the two; NaN if either is. */
-INLINE v vmax(v a, v b)
-{
-    v m = vsel_lt(a, b, b, a);
-    return vsel(b != b, b, m);
-}
+INLINE v vmax(v a, v b) { return vsel(a != a, a, vhigh(a, b)); }
 
 INLINE v vabs(v x) { return (v)((vi)x & ~(vi)vset(R(-0.0))); }
 
@@ -145,25 +156,53 @@ INLINE v vtail(v x, size_t first, size_t n, v fill)
     return vsel(lane < (vi){0} + (ireal)(n - first), x, fill);
 }
 
-/* Sum of the lanes by halves: a fixed order. */
+/* Lane i becomes lane i + by, around the end. */
+INLINE v vrotate(v x, size_t by)
+{
+    vi m;
+    for (size_t i = 0; i < VW; i++)
+        m[i] = (ireal)((i + by) % VW);
+    return vshuffle(x, x, m);
+}
+
+/* Sum, or maximum, of the lanes by halves: a fixed order. */
 INLINE real vsum(v x)
 {
-    real t[VBYTES / sizeof(real)];
-    vstore(t, x);
+#pragma GCC unroll 4
     for (size_t half = VW / 2; half; half /= 2)
-        for (size_t i = 0; i < half; i++)
-            t[i] += t[i + half];
-    return t[0];
+        x += vrotate(x, half);
+    return x[0];
 }
 
 INLINE real vmax_lane(v x)
 {
-    real t[VBYTES / sizeof(real)];
-    vstore(t, x);
-    real m = t[0];
-    for (size_t i = 1; i < VW; i++)
-        m = (t[i] > m || t[i] != t[i]) ? t[i] : m;
-    return m;
+#pragma GCC unroll 4
+    for (size_t half = VW / 2; half; half /= 2)
+        x = vmax(x, vrotate(x, half));
+    return x[0];
+}
+
+/* VW x VW in registers: log2(VW) rounds of interleaving row i with row i + VW/2. */
+INLINE void vtranspose(v r[VBYTES / sizeof(real)])
+{
+    const size_t half = VW / 2;
+    vi low, high;
+    for (size_t i = 0; i < VW; i++) {
+        low[i] = (ireal)(i / 2 + (i % 2) * VW);
+        high[i] = low[i] + (ireal)half;
+    }
+#pragma GCC unroll 4
+    for (size_t round = 1; round < VW; round *= 2) {
+        v t[VBYTES / sizeof(real)];
+#pragma GCC unroll 8
+        for (size_t i = 0; i < half; i++) {
+            t[2 * i] = vshuffle(r[i], r[i + half], low);
+            t[2 * i + 1] = vshuffle(r[i], r[i + half], high);
+        }
+#pragma GCC unroll 16
+        for (size_t i = 0; i < VW; i++)
+            r[i] = t[i];
+    }
 }
 
 #endif

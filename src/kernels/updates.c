@@ -5,61 +5,85 @@
 #include "../cmlp.h"
 #include "../updates.h"
 
-/* The gradient as the rule sees it: scaled, clipped, with the slopes of decay w^2/2 and l1 |w| added. */
-INLINE v prepared(v g, v w, const cmlp_update_args *args)
+/* The settings as vectors, made once a call. */
+typedef struct {
+    v lr, momentum, beta1, beta2, eps, shrink, decay, l1, clip, gscale;
+} settings;
+
+INLINE settings settings_of(const cmlp_update_args *a)
 {
-    const v zero = vset(R(0.0));
-    if (args->gscale != 1.0)
-        g = g * vset((real)args->gscale);
-    if (args->clip != 0.0)
-        g = vclamp(g, vset((real)-args->clip), vset((real)args->clip));
-    if (args->decay != 0.0)
-        g = vfma(vset((real)args->decay), w, g);
-    if (args->l1 != 0.0) {
-        v l1 = vset((real)args->l1);
-        g = g + vsel_lt(w, zero, -l1, vsel_lt(zero, w, l1, zero));
-    }
-    return g;
+    return (settings){vset((real)a->lr),    vset((real)a->momentum), vset((real)a->beta1), vset((real)a->beta2),
+                      vset((real)a->eps),   vset((real)a->shrink),   vset((real)a->decay), vset((real)a->l1),
+                      vset((real)a->clip),  vset((real)a->gscale)};
 }
 
+/* The gradient as the rule sees it: scaled, clipped, with the slopes of decay w^2/2 and l1 |w| added. */
+INLINE v prepared(v g, v w, const settings *set, int clipped)
+{
+    const v zero = vset(R(0.0));
+    g = g * set->gscale;
+    if (clipped)
+        g = vclamp(g, -set->clip, set->clip);
+    g = vfma(set->decay, w, g);
+    return g + vsel_lt(w, zero, -set->l1, vsel_lt(zero, w, set->l1, zero));
+}
+
+/* plain: there is nothing to prepare.  Flags are constants where this is used, so that no loop tests them. */
 #define DEFINE_UPDATE(id, name, slots, body)                                                            \
-    INLINE void step_##id(v *w_, v g, v *s1_, v *s2_, const cmlp_update_args *args)                     \
+    INLINE void step_##id(v *w_, v g, v *s1_, v *s2_, const settings *set, const int nesterov)          \
     {                                                                                                   \
-        const v lr = vset((real)args->lr), momentum = vset((real)args->momentum),                       \
-                beta1 = vset((real)args->beta1), beta2 = vset((real)args->beta2),                       \
-                eps = vset((real)args->eps), shrink = vset((real)args->shrink), one = vset(R(1.0));     \
+        const v lr = set->lr, momentum = set->momentum, beta1 = set->beta1, beta2 = set->beta2,         \
+                eps = set->eps, shrink = set->shrink, one = vset(R(1.0));                               \
         v w = *w_, s1 = *s1_, s2 = *s2_;                                                                \
-        (void)momentum, (void)beta1, (void)beta2, (void)eps, (void)shrink, (void)one;                   \
+        (void)momentum, (void)beta1, (void)beta2, (void)eps, (void)shrink, (void)one, (void)nesterov;   \
         body;                                                                                           \
         *w_ = w, *s1_ = s1, *s2_ = s2;                                                                  \
+    }                                                                                                   \
+    INLINE void loop_##id(size_t n, real *w, const real *g, real *s1, real *s2, settings set,           \
+                          const int plain, const int clipped, const int nesterov)                       \
+    {                                                                                                   \
+        size_t i = 0;                                                                                   \
+        for (; i + VW <= n; i += VW) {                                                                  \
+            v c = vload(w + i), d = vload(g + i), a = c, b = c;                                         \
+            if (slots > 0)                                                                              \
+                a = vload(s1 + i);                                                                      \
+            if (slots > 1)                                                                              \
+                b = vload(s2 + i);                                                                      \
+            if (!plain)                                                                                 \
+                d = prepared(d, c, &set, clipped);                                                      \
+            step_##id(&c, d, &a, &b, &set, nesterov);                                                   \
+            vstore(w + i, c);                                                                           \
+            if (slots > 0)                                                                              \
+                vstore(s1 + i, a);                                                                      \
+            if (slots > 1)                                                                              \
+                vstore(s2 + i, b);                                                                      \
+        }                                                                                               \
+        if (i == n)                                                                                     \
+            return;                                                                                     \
+        size_t left = n - i;                                                                            \
+        v c = vload_part(w + i, left), d = vload_part(g + i, left), a = c, b = c;                       \
+        if (slots > 0)                                                                                  \
+            a = vload_part(s1 + i, left);                                                               \
+        if (slots > 1)                                                                                  \
+            b = vload_part(s2 + i, left);                                                               \
+        if (!plain)                                                                                     \
+            d = prepared(d, c, &set, clipped);                                                          \
+        step_##id(&c, d, &a, &b, &set, nesterov);                                                       \
+        vstore_part(w + i, c, left);                                                                    \
+        if (slots > 0)                                                                                  \
+            vstore_part(s1 + i, a, left);                                                               \
+        if (slots > 1)                                                                                  \
+            vstore_part(s2 + i, b, left);                                                               \
     }                                                                                                   \
     static void update_##id(size_t n, real *w, const real *g, real *s1, real *s2,                       \
                             const cmlp_update_args *args)                                               \
     {                                                                                                   \
-        for (size_t i = 0; i < n; i += VW) {                                                            \
-            size_t left = n - i;                                                                        \
-            int whole = left >= VW;                                                                     \
-            v a = vset(R(0.0)), b = a, c = whole ? vload(w + i) : vload_part(w + i, left);              \
-            v d = whole ? vload(g + i) : vload_part(g + i, left);                                       \
-            if (slots > 0)                                                                              \
-                a = whole ? vload(s1 + i) : vload_part(s1 + i, left);                                   \
-            if (slots > 1)                                                                              \
-                b = whole ? vload(s2 + i) : vload_part(s2 + i, left);                                   \
-            step_##id(&c, prepared(d, c, args), &a, &b, args);                                          \
-            if (whole) {                                                                                \
-                vstore(w + i, c);                                                                       \
-                if (slots > 0)                                                                          \
-                    vstore(s1 + i, a);                                                                  \
-                if (slots > 1)                                                                          \
-                    vstore(s2 + i, b);                                                                  \
-                continue;                                                                               \
-            }                                                                                           \
-            vstore_part(w + i, c, left);                                                                \
-            if (slots > 0)                                                                              \
-                vstore_part(s1 + i, a, left);                                                           \
-            if (slots > 1)                                                                              \
-                vstore_part(s2 + i, b, left);                                                           \
-        }                                                                                               \
+        settings set = settings_of(args);                                                               \
+        int plain = args->gscale == 1.0 && args->clip == 0.0 && args->decay == 0.0 && args->l1 == 0.0;  \
+        if (plain && !args->nesterov)                                                                   \
+            loop_##id(n, w, g, s1, s2, set, 1, 0, 0);                                                   \
+        else                                                                                            \
+            loop_##id(n, w, g, s1, s2, set, 0, args->clip != 0.0, args->nesterov);                      \
     }
 CMLP_OPTIMIZERS(DEFINE_UPDATE)
 

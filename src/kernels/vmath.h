@@ -43,21 +43,24 @@ INLINE v reduce_ln2(v x, v *rounded)
     return vfma(n, vset(-LN2_LO), vfma(n, vset(-LN2_HI), x));
 }
 
-INLINE v t_exp(v x)
+/* 2^-k e^x, k >= 0: for sums and quotients whose exponential alone would overflow. */
+INLINE v t_exp_scaled(v x, int k)
 {
     v big;
-    x = vclamp(x, vset(EXP_LOW), vset(EXP_HIGH));
+    x = vclamp(x, vset(EXP_LOW), vset(EXP_HIGH + (real)k * R(0.7)));
     v p = expm1_small(reduce_ln2(x, &big)) + R(1.0);
 #if defined(CMLP_ISA_avx512)
-    return MM(scalef)(p, big - ROUNDER);
+    return MM(scalef)(p, big - (ROUNDER + (real)k));
 #else
     /* In two steps, so that results near the ends of the range neither overflow nor vanish early. */
-    vi n = (vi)big - (vi)vset(ROUNDER);
+    vi n = (vi)big - (vi)vset(ROUNDER) - (ireal)k;
     vi half = n >> 1;
     v a = (v)((half + BIAS) << MANTISSA), b = (v)((n - half + BIAS) << MANTISSA);
     return p * a * b;
 #endif
 }
+
+INLINE v t_exp(v x) { return t_exp_scaled(x, 0); }
 
 /* (e^x - 1)/2: the half keeps 2^128 out of it. */
 INLINE v half_expm1(v x)
@@ -95,12 +98,33 @@ INLINE v t_log(v x)
 /* log(1 + z) for 0 <= z <= 1. */
 INLINE v t_log1p_unit(v z) { return two_atanh(z / (z + R(2.0)), PICK(8, 17)); }
 
+#ifdef CMLP_DOUBLE
 /* tanh x = e/(e + 2) with e = e^(2x) - 1. */
 INLINE v t_tanh(v x)
 {
-    v a = vabs(x), half = half_expm1(vclamp(a + a, vset(R(0.0)), vset(R(40.0))));
-    return vcopysign(half / (half + R(1.0)), x);
+    v a = vabs(x), half = half_expm1(vclamp(a + a, vset(0.0), vset(40.0)));
+    return vcopysign(half / (half + 1.0), x);
 }
+#else
+/* x P(x^2)/Q(x^2), fitted to a relative error of 1.3e-9 up to where tanh is 1 in float32. */
+INLINE v t_tanh(v x)
+{
+    static const real p[] = {-1.220354809e-11f, 3.058526708e-8f, 2.80076124e-5f,
+                             3.868337095e-3f,   1.367992305e-1f, 9.999999987e-1f};
+    static const real q[] = {1.287375607e-6f, 3.938646303e-4f, 2.724587467e-2f, 4.701325513e-1f, 1.0f};
+    x = vclamp(x, vset(-9.02f), vset(9.02f));
+    v z = x * x, a = vset(p[0]), b = vset(q[0]);
+#pragma GCC unroll 5
+    for (int i = 1; i < 6; i++)
+        a = vfma(a, z, vset(p[i]));
+#pragma GCC unroll 4
+    for (int i = 1; i < 5; i++)
+        b = vfma(b, z, vset(q[i]));
+    /* x (a / b), the quotient's rounding error carried along. */
+    v r = vreciprocal_mid(b), ratio = a * r, rest = vfma(-ratio, b, a) * r;
+    return vfma(ratio, x, rest * x);
+}
+#endif
 
 /* Upper tail of the normal distribution, Q(t) = erfc(t / sqrt 2) / 2 for t >= 0: e^(-t^2/2) times a smooth
  * factor, whose product with t + a is a polynomial in (t - a)/(t + a). */
