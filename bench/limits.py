@@ -60,8 +60,7 @@ class Peak:
     def sample(self) -> None:
         """Measure once."""
         if self.worker is not None:
-            value = self.worker.call("fma_peak", **self.spec)
-            self.samples += [] if value is None else [value]
+            self.samples.append(self.worker.call("fma_peak", **self.spec))
 
     @property
     def gflops(self) -> float | None:

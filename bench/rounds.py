@@ -129,7 +129,7 @@ class Worker:
 
 
 def environment(threads: int, isa: str | None) -> dict[str, str]:
-    """This process's environment, with the number of threads for every library."""
+    """Variables of the driver, with the number of threads for every library."""
     values = {name: str(threads) for name in THREAD_VARIABLES}
     values["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     if threads == 1:

@@ -38,7 +38,7 @@ def measure_size(session: Session, width: int, batch: int) -> Json:
     ]
     rows = compare(entries, session.effort, RTOL)
     names = ["default" if n is None else str(n) for n in counts]
-    seconds = {name: row.get("seconds") for name, row in zip(names, rows, strict=True)}
+    seconds: Json = {name: row.get("seconds") for name, row in zip(names, rows, strict=True)}
     problems = [row["problem"] for row in rows if "problem" in row]
     result = {"width": width, "batch": batch, "seconds": seconds, "problems": problems}
     if problems:

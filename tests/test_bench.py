@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from cmlp.bench import inference, nets, report, roofline, rounds, train, worker
 from cmlp.bench.__main__ import disagreements, main, parser, start_workers
 from cmlp.bench.peers import plain_numpy
@@ -161,11 +160,16 @@ def test_a_wrong_result_is_not_timed_but_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "module"), [("sklearn", "sklearn"), ("torch", "torch"), ("jax", "jax")]
+    "library",
+    [
+        "sklearn",
+        pytest.param("torch", marks=pytest.mark.slow),
+        pytest.param("jax", marks=pytest.mark.slow),
+    ],
 )
-def test_peers_do_the_same_work_as_numpy(library: str, module: str) -> None:
-    if find_spec(module) is None:
-        pytest.skip(f"{module} is not installed")
+def test_peers_do_the_same_work_as_numpy(library: str) -> None:
+    if find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
     with rounds.Worker("numpy", 1) as numpy, rounds.Worker(library, 1) as peer:
         workers = {"numpy": numpy, library: peer}
         session = rounds.Session(workers, "float32", 1, True, rounds.Effort(1, 1e-4))

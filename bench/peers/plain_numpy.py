@@ -172,11 +172,8 @@ class Kernel:
         self.call: Callable[[], list[Array]] = getattr(self, op)
         self.activation = activation
         a = self.arrays
-        self.out = {
-            "dense_forward": lambda: np.empty((shape[0], shape[2]), dtype),
-            "dense_backward_dx": lambda: np.empty_like(a["x"]),
-            "dense_backward_dw": lambda: np.empty_like(a["w"]),
-        }.get(op, lambda: np.empty_like(a["y"]))()
+        like = {"dense_backward_dx": "x", "dense_backward_dw": "w"}.get(op, "y")
+        self.out = np.empty_like(a[like])
         self.scratch = np.empty_like(a["y"])
         self.row = np.empty_like(a["b"]) if "b" in a else self.scratch
         self.rows = np.arange(shape[0])

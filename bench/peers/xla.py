@@ -97,9 +97,10 @@ class TrainScan(Train):
 
         def epochs(carry: Any, data: Any, n: Any) -> tuple[Any, Any]:
             losses = jnp.zeros(net.batches, dtype)
-            return jax.lax.fori_loop(
+            after: tuple[Any, Any] = jax.lax.fori_loop(
                 0, n, lambda _, c: jax.lax.scan(partial(step, net), c[0], data), (carry, losses)
             )
+            return after
 
         self.epochs = jax.jit(epochs, donate_argnums=0)
 
