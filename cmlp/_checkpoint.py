@@ -184,7 +184,7 @@ def _restore(contents: _files.Contents, trainer: Trainer) -> None:
     trainer._cursor = Cursor(
         about["epoch"], about["step_in_epoch"], about["loss_sum"], about["weight_sum"]
     )
-    trainer.seed, trainer.step_count = about["seed"], about["step_count"]
+    trainer.seed, trainer._steps = about["seed"], about["step_count"]
     trainer.history, trainer._resume = history, fit
     trainer._loops.clear()  # they were made with the seed before
     trainer._fast = None

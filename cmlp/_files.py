@@ -259,7 +259,7 @@ def _span(name: str, entry: Any) -> tuple[int, int, str]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise FormatError(f"tensor {name!r} is not described by dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise FormatError(f"tensor {name!r} has type {dtype!r}; expected one of {list(_DTYPES)}")
     if not _sizes(shape) or len(shape) > 8 or not _sizes(offsets) or len(offsets) != 2:
         raise FormatError(f"tensor {name!r} has shape {shape!r} and offsets {offsets!r}")

@@ -53,6 +53,8 @@ class Fit:
         self.steps_per_epoch = -(-len(data) // loop.batch_size)
         self._seconds = 0.0  # of the epoch under way
         self._rate = 0.0  # steps per second, as last seen
+        self._start = loop.cursor
+        self._first_step = trainer.step_count
         self._started = 0.0
         self._called: dict[int, float] = {}
         self._callback_states: list[dict[str, Any]] = []
@@ -66,6 +68,12 @@ class Fit:
         self._callback_states = saved["callbacks"]
 
     # ---- for callbacks ----
+
+    def step_count(self) -> int:
+        """Iterations of the trainer so far."""
+        now, start = self.loop.cursor, self._start
+        steps = (now.epoch - start.epoch) * self.steps_per_epoch
+        return self._first_step + steps + now.step_in_epoch - start.step_in_epoch
 
     def samples_wanted(self) -> int:
         """Samples that the epochs of this call hold in all."""
@@ -91,6 +99,7 @@ class Fit:
             (work or self._run_epochs)()
         except KeyboardInterrupt:
             self.trainer.history.interrupted = True
+            self._add_unseen()
             raise
         finally:
             self.tell("on_train_end")
@@ -115,14 +124,9 @@ class Fit:
             n_steps = min(n_steps, max_steps)
         lr, momentum = self._rates(n_steps)
         start = time.perf_counter()
-        try:
-            losses, status = self.loop.run(self.data, epochs, self.shuffle, lr, momentum, max_steps)
-        except KeyboardInterrupt:
-            self._add_unseen(before, lr)
-            raise
+        losses, status = self.loop.run(self.data, epochs, self.shuffle, lr, momentum, max_steps)
         elapsed = time.perf_counter() - start
         self._rate = n_steps / max(elapsed, 1e-9)
-        self.trainer._count_steps(before, self.loop.cursor, self.steps_per_epoch)
         self._seconds += elapsed
         for i, loss in enumerate(losses):
             rate = self._last_rate(lr, i, before)
@@ -133,17 +137,19 @@ class Fit:
             self._diverged(lr)
         self._tell_steps()
 
-    def _add_unseen(self, before: Cursor, lr: float | Array) -> None:
+    def _add_unseen(self) -> None:
         """Rows for epochs that were finished when Ctrl-C came; their losses are not known."""
-        self.trainer._count_steps(before, self.loop.cursor, self.steps_per_epoch)
-        for epoch in range(before.epoch, self.loop.cursor.epoch):
-            rate = float(lr if isinstance(lr, float) else lr[-1])
-            self.trainer.history.add({"epoch": epoch + 1, "loss": float("nan"), "lr": rate})
+        history = self.trainer.history
+        seen = int(history["epoch"][-1]) if len(history) else self.first_epoch
+        for epoch in range(seen, self.loop.cursor.epoch):
+            history.add({"epoch": epoch + 1, "loss": float("nan")})
 
     def _diverged(self, lr: float | Array) -> None:
         """Go back to the start of the epoch, whose weights the loop has put back."""
         epoch = self.loop.cursor.epoch
         self.loop.cursor = Cursor(epoch)
+        if isinstance(self.trainer.optimizer, Optimizer):
+            self.trainer.optimizer.state_for(self.trainer.net).reset()
         rate = lr if isinstance(lr, float) else float(lr.max())
         raise DivergenceError(
             f"the loss became NaN or infinite in epoch {epoch + 1} (learning rate {rate:g}); "

@@ -76,7 +76,7 @@ class Layer:
 
     @property
     def dtype(self) -> str | None:
-        """ "float32" or "float64"; None before it is built."""
+        """Name of its type, "float32" or "float64"; None before it is built."""
         return None if self.core is None else self.core.dtype
 
     @property

@@ -102,7 +102,6 @@ def fit_lbfgs(
         trainer.net._set_flat(w.astype(trainer.net.dtype))
         best = trainer.net.get_flat()
         loop.cursor = Cursor(loop.cursor.epoch + 1)
-        trainer.step_count += 1
         now = time.perf_counter()
         loss = float(intermediate_result.fun) - objective.penalty(w)
         fit.end_epoch(loop.cursor.epoch, loss, now - clock, float("nan"))

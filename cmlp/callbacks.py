@@ -345,7 +345,7 @@ class _PlainLine:
         self._stream, self._width = stream, 0
 
     def show(self, share: float, text: str, left: float) -> None:
-        line = f"{share:4.0%}  {text}  {_clock(left)} left"
+        line = f"{share:4.0%}  {text}  {_clock(left)}"
         self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
         self._width = len(line)
@@ -360,20 +360,19 @@ class _RichLine:
 
     def __init__(self, stream: IO[str], force: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-        from rich.table import Column
+        from rich.progress import BarColumn, Progress, TextColumn
 
         self._bar = Progress(
-            BarColumn(bar_width=None, table_column=Column(width=12)),
-            TaskProgressColumn(table_column=Column(width=4)),
-            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=10),
+            TextColumn("{task.description}"),
             console=Console(file=stream, force_terminal=True if force else None),
         )
         self._task = self._bar.add_task("", total=1.0)
         self._bar.start()
 
     def show(self, share: float, text: str, left: float) -> None:
-        self._bar.update(self._task, completed=share, description=f"{text}  {_clock(left)} left")
+        line = f"{share:4.0%}  {text}  {_clock(left)}"
+        self._bar.update(self._task, completed=share, description=line)
 
     def close(self) -> None:
         self._bar.stop()

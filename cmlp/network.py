@@ -143,7 +143,8 @@ class Sequential:
         a = _checks.as_array(x, "x")
         if a.ndim == 1:
             rows = None if out is None else out[np.newaxis]
-            return self._predict(a[np.newaxis], rows)[0]
+            row: Array = self._predict(a[np.newaxis], rows)[0]
+            return row
         rows = _checks.as_rows(a, "x", self.dtype, self.n_in, finite=False)
         if out is not None:
             _check_out(out, (len(rows), self.n_out), self.dtype, rows)

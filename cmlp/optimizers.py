@@ -407,6 +407,14 @@ class NetState:
             self.core.set_options(**options)
             self._options = options
 
+    def reset(self) -> None:
+        """Start the running values and the step count anew."""
+        if self.core is not None:
+            slots = {name: np.zeros_like(a) for name, a in self.core.get_slots().items()}
+            self.core.set_slots(slots)
+        self.slots = {}
+        self.step_count = 0
+
     def belongs_to(self, layers: Sequence[Any]) -> bool:
         """Tell whether these are the layers that it was made for."""
         cores = _cores(layers)

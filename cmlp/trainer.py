@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Trainer"]
 
+# Losses for which any finite number is a target.
+_ANY_TARGETS = (losses.SquaredError, losses.AbsoluteError, losses.Huber)
 _CLASSIFIES = (losses.SoftmaxCrossEntropy, losses.BinaryCrossEntropy)
 _MOST_LOOPS = 4
 
@@ -51,8 +53,6 @@ class Trainer:
 
     Attributes
     ----------
-    epoch, step_count : int
-        Epochs and iterations done so far, over all calls of ``fit`` (and ``train_step``).
     history : History
         Of the last call of ``fit``.
     fitting : Fit or None
@@ -79,10 +79,9 @@ class Trainer:
         self.schedule = as_schedule(schedule)
         self.n_threads = _checks.threads(n_threads)
         self.seed = net.seed if seed is None else _checks.seed(seed)
-        self.step_count = 0
         self.history = History()
         self.fitting: Fit | None = None
-        self._cursor = Cursor()
+        self._cursor, self._steps = Cursor(), 0
         self._loops: dict[int, Loop] = {}
         self._evaluator: Gradients | None = None
         self._resume: dict[str, Any] | None = None
@@ -174,7 +173,7 @@ class Trainer:
         try:
             fit.run(work)
         finally:
-            self._cursor = fit.loop.cursor
+            self._cursor, self._steps = fit.loop.cursor, fit.step_count()
             self.fitting = None
 
     def train_step(
@@ -198,7 +197,7 @@ class Trainer:
         DivergenceError
             If that loss is NaN or infinite; the weights are not changed.
         """
-        if self._fast is not None:
+        if self._fast is not None and self.net.classes is None:
             try:
                 loss: float = self._fast(x, y, sample_weight, self.optimizer.lr)
             except (TypeError, ValueError):
@@ -220,9 +219,18 @@ class Trainer:
         rate = self._rates(self.step_count, 1)
         rate = rate if isinstance(rate, float) else float(rate[0])
         loss = loop.step(data, rate, None if momentum is None else float(momentum[0]))
-        if isinstance(loop, CompiledLoop) and self.schedule is None and momentum is None:
+        if isinstance(loop, CompiledLoop) and self._nothing_to_prepare(data):
             self._fast = loop.plan.step
         return self._counted(loss)
+
+    def _nothing_to_prepare(self, data: Data) -> bool:
+        """Tell whether the core's own checks are enough for minibatches such as this one."""
+        return (
+            self.schedule is None
+            and isinstance(self.optimizer.momentum, float)
+            and self.loss.class_weight is None
+            and (isinstance(self.loss, _ANY_TARGETS) or data.y.ndim == 1)
+        )
 
     def _counted(self, loss: float) -> float:
         """Count a step that has been made; one with a loss that is no number has not."""
@@ -230,7 +238,7 @@ class Trainer:
             raise DivergenceError(
                 f"the loss of the minibatch is {loss}; the weights are as before it"
             )
-        self.step_count += 1
+        self._steps += 1
         return loss
 
     def _loop_for(self, batch_size: int) -> Loop:
@@ -260,14 +268,15 @@ class Trainer:
             raise ValueError(f"{self.schedule!r} gave {rates}; expected {n} numbers >= 0")
         return rates
 
-    def _count_steps(self, before: Cursor, after: Cursor, steps_per_epoch: int) -> None:
-        epochs = after.epoch - before.epoch
-        self.step_count += epochs * steps_per_epoch + after.step_in_epoch - before.step_in_epoch
-
     @property
     def epoch(self) -> int:
-        """Epochs done so far."""
+        """Epochs done so far, over all calls of ``fit``."""
         return self._cursor.epoch if self.fitting is None else self.fitting.loop.cursor.epoch
+
+    @property
+    def step_count(self) -> int:
+        """Iterations so far, over all calls of ``fit`` and ``train_step``."""
+        return self._steps if self.fitting is None else self.fitting.step_count()
 
     # ---- evaluation ----
 
@@ -466,6 +475,22 @@ class Trainer:
                 self._resume = saved
                 raise ValueError(f"{name} is {value}; expected {saved[name]}, as in the checkpoint")
         return saved
+
+    def __getstate__(self) -> dict[str, Any]:
+        made_anew = ("_loops", "_evaluator", "_fast", "fitting")
+        state = {k: v for k, v in vars(self).items() if k not in made_anew}
+        if isinstance(self.optimizer, Optimizer):
+            running = self.optimizer.state_for(self.net)
+            state["_running"] = (running.get_slots(), running.step_count)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        running = state.pop("_running", None)
+        vars(self).update(state, _loops={}, _evaluator=None, _fast=None, fitting=None)
+        if running is not None:
+            of_net = self.optimizer.state_for(self.net)
+            of_net.set_slots(running[0])
+            of_net.step_count = running[1]
 
     def __repr__(self) -> str:
         schedule = "" if self.schedule is None else f", schedule={self.schedule!r}"
