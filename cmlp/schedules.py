@@ -9,7 +9,6 @@ the rate constant, and any function of t with a float as its result is a schedul
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -312,6 +311,8 @@ def as_schedule(value: ScheduleLike, name: str = "schedule") -> Schedule | None:
     if value is None:
         return None
     if isinstance(value, Schedule):
+        from copy import copy
+
         return copy(value)
     if callable(value) and not isinstance(value, type):
         return FunctionSchedule(value)
