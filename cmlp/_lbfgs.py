@@ -53,7 +53,7 @@ class Objective:
         self.net._set_flat(w.astype(self.net.dtype))
         loss, gradient, total = 0.0, np.zeros(len(w)), 0.0
         for start in range(0, len(self.data), self.batch_size):
-            part = self.data.take(slice(start, start + self.batch_size))
+            part = self.data.slice(start, start + self.batch_size)
             mass = mass_of(part)
             value = self.gradients.compute(part)
             if mass > 0.0:

@@ -6,6 +6,7 @@ at a cursor from which they go on exactly, and give the mean loss of each epoch 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
@@ -22,20 +23,21 @@ from .optimizers import Optimizer
 Rate = float | NDArray[np.float64]
 
 
+@dataclass(frozen=True)
 class Data:
     """Checked samples: x (n, n_in), y labels (n,) or rows (n, n_out), weight (n,) or None."""
 
-    __slots__ = ("weight", "x", "y")
-
-    def __init__(self, x: Array, y: Array, weight: Array | None) -> None:
-        self.x, self.y, self.weight = x, y, weight
+    x: Array
+    y: Array
+    weight: Array | None
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def take(self, rows: Array | slice) -> Data:
-        """Some of the samples; not copied for a slice."""
-        return Data(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+    def slice(self, start: int, stop: int) -> Data:
+        """Some of the samples, not copied."""
+        weight = None if self.weight is None else self.weight[start:stop]
+        return Data(self.x[start:stop], self.y[start:stop], weight)
 
 
 class Cursor(NamedTuple):
@@ -173,7 +175,10 @@ class PythonLoop:
             ):
                 if done == max_steps:
                     return losses, "paused"
-                part = data.take(order[start : start + self.batch_size])
+                rows = order[start : start + self.batch_size]
+                part = Data(
+                    data.x[rows], data.y[rows], None if data.weight is None else data.weight[rows]
+                )
                 loss = self.step(part, _at(lr, done), None if momentum is None else momentum[done])
                 if not isfinite(loss):
                     if self._good is not None:
