@@ -73,6 +73,10 @@ def load(
     try:
         loss = _part(loss, about["loss"], losses.from_config, "loss")
         optimizer = _part(optimizer, about["optimizer"], optimizers.from_config, "optimizer")
+        if type(optimizer).__name__ != about["optimizer_class"]:
+            raise ValueError(
+                f"optimizer is {optimizer!r}; expected {about['optimizer_class']}, as was saved"
+            )
         if schedule is None and about["schedule_class"] != "NoneType":
             schedule = _part(None, about["schedule"], schedules.from_config, "schedule")
         trainer = kind(net, loss, optimizer, schedule, n_threads, about["seed"])

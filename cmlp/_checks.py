@@ -217,7 +217,8 @@ def as_labels(value: object, name: str, n_classes: int, classes: Array | None = 
 def _positions(y: Array, name: str, classes: Array) -> Array:
     """Positions of labels in the sorted ``classes``."""
     if is_text(y) != is_text(classes):
-        raise ValueError(f"{name} has labels such as {y[0]!r}; expected some of {_some(classes)}")
+        first = y.tolist()[0]
+        raise ValueError(f"{name} has labels such as {first!r}; expected some of {_some(classes)}")
     if y.dtype.kind == "O":
         y = y.astype(str) if is_text(y) else _from_objects(y, name)
     found = np.searchsorted(classes, y).clip(0, len(classes) - 1)

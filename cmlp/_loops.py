@@ -186,7 +186,8 @@ class PythonLoop:
                     return losses, "diverged"
                 self._count(part, loss)
                 done += 1
-            losses.append(self.cursor.loss_sum / self.cursor.weight_sum)
+            mass = self.cursor.weight_sum
+            losses.append(self.cursor.loss_sum / mass if mass > 0.0 else 0.0)
             self.cursor = Cursor(self.cursor.epoch + 1)
         return losses, "done"
 

@@ -450,7 +450,9 @@ class Trainer:
         Raises
         ------
         FormatError
-            If the file is damaged or is no checkpoint.
+            If the file is damaged or is no checkpoint, or the optimizer is of another class.
+        ValueError
+            If a part that was written by a user is not given.
         OSError
             If it cannot be read.
         """
@@ -474,6 +476,8 @@ class Trainer:
             if saved[name] != value:
                 self._resume = saved
                 raise ValueError(f"{name} is {value}; expected {saved[name]}, as in the checkpoint")
+        if self._cursor.step_in_epoch * batch_size >= n:
+            raise ValueError(f"the checkpoint is at a step that epochs of {n} samples do not have")
         return saved
 
     def __getstate__(self) -> dict[str, Any]:
