@@ -93,6 +93,15 @@ cdef int check_rate(str name, double value) except -1:
     return 0
 
 
+cdef whole(str name, value, most):
+    """A whole number from 1 to most."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+        raise TypeError(f"{name}: got {value!r}, expected a whole number")
+    if not 0 < value <= most:
+        raise ValueError(f"{name}: got {value}, expected 1 to {most}")
+    return int(value)
+
+
 # ---- what there is ----
 
 def activations():
@@ -195,9 +204,7 @@ cdef class Layer:
     def __cinit__(self, str kind, n_in, n_out, dtype="float32", str activation="identity", param=None, bint bias=True):
         if kind not in KINDS:
             raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(KINDS)}")
-        for name, n in (("n_in", n_in), ("n_out", n_out)):
-            if not 0 < n < 2**48:
-                raise ValueError(f"{name}: got {n}, expected 1 to 2**48")
+        n_in, n_out = whole("n_in", n_in, 2**48), whole("n_out", n_out, 2**48)
         if kind != "dense" and n_in != n_out:
             raise ValueError(f"n_out: got {n_out}, expected {n_in}, the same as n_in")
         self.type = dtype_id(dtype)

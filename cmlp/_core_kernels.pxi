@@ -16,11 +16,7 @@ cdef tuple as_floats(tuple named):
 
 
 cdef int thread_count(n_threads) except -1:
-    if n_threads is None:
-        return 0
-    if not 0 < n_threads < 2**16:
-        raise ValueError(f"n_threads: got {n_threads}, expected 1 or more")
-    return n_threads
+    return 0 if n_threads is None else whole("n_threads", n_threads, 2**16)
 
 
 cdef cmlp_shape shape_of(cnp.ndarray a, batch, n_in, n_out, n_threads) except *:
@@ -101,8 +97,8 @@ def dense_backward_dx(dy, w, y=None, str activation="identity", param=None, out=
     cdef cmlp_shape shape = shape_of(dy, dy.shape[0], w.shape[1], w.shape[0], n_threads)
     out = output(out, "out", (dy.shape[0], w.shape[1]), dy, (dy, w, y))
     cdef int act = activation_id(activation)
-    if act == CMLP_SOFTMAX:
-        raise ValueError("activation: got 'softmax', expected an elementwise one")
+    if activation in ("softmax", "step"):
+        raise ValueError(f"activation: got {activation!r}, expected an elementwise one with a derivative")
     if act != activation_id("identity") and y is None:
         raise ValueError("y: got None, expected the activation's values")
     cdef double p = param_of(act, param)

@@ -28,12 +28,8 @@ cdef class Plan:
     def __cinit__(self, layers, batch_size, loss=None, State state=None, n_threads=None, seed=0):
         cdef cmlp_plan_spec spec
         self.layers, self.state = tuple(layers), state
-        if not 0 < batch_size < 2**40:
-            raise ValueError(f"batch_size: got {batch_size}, expected 1 or more")
-        if n_threads is not None and not 0 < n_threads < 2**16:
-            raise ValueError(f"n_threads: got {n_threads}, expected 1 or more")
-        self.batch_size = spec.batch = batch_size
-        spec.n_threads = 0 if n_threads is None else n_threads
+        self.batch_size = spec.batch = whole("batch_size", batch_size, 2**40)
+        spec.n_threads = thread_count(n_threads)
         spec.seed = seed & 0xFFFFFFFFFFFFFFFF
         spec.loss, spec.loss_param = -1, 0.0
         self.has_loss = loss is not None
@@ -145,10 +141,9 @@ cdef class Plan:
         cdef cmlp_status status
         if self.state is None:
             raise ValueError("state: this plan has no optimizer")
-        if not isinstance(epochs, (int, np.integer)) or not 0 < epochs < 2**40:
-            raise ValueError(f"epochs: got {epochs!r}, expected a whole number, 1 or more")
-        if max_steps is not None and (not isinstance(max_steps, (int, np.integer)) or max_steps < 1):
-            raise ValueError(f"max_steps: got {max_steps!r}, expected None or a whole number, 1 or more")
+        epochs = whole("epochs", epochs, 2**40)
+        if max_steps is not None:
+            max_steps = whole("max_steps", max_steps, 2**60)
         self.fill_data(&data, x, y, sample_weight)
         cdef uint64_t per_epoch = (data.n + self.batch_size - 1) // self.batch_size
         if cmlp_plan_cursor(self.ptr).step >= per_epoch:

@@ -39,15 +39,6 @@ enum { FROM_OUTPUT, FROM_INPUT };
 #ifndef CMLP_ACTIVATION_FORMULAS
 #define CMLP_ACTIVATION_FORMULAS
 
-/* Where the results are too small to be normal numbers, and e^-x still is a number (silu: times 2^-32). */
-#ifdef CMLP_DOUBLE
-#define LOGISTIC_LOW (-709.0)
-#define SILU_LOW (-720.0)
-#else
-#define LOGISTIC_LOW (-88.0f)
-#define SILU_LOW (-105.0f)
-#endif
-
 /* log(1 + e^x) = max(x, 0) + log(1 + e^-|x|) */
 static inline T t_softplus(T x)
 {
@@ -65,7 +56,7 @@ static inline T softsign(T x)
 /* x Phi(x), by the tail of the smaller side so that nothing cancels; infinity times 0 is kept out. */
 static inline T gelu(T x)
 {
-    T tail = t_clamp(x, t_set(R(-40.0)), t_set(R(40.0))) * t_normal_tail(t_abs(x));
+    T tail = t_normal_tail(t_abs(x), t_clamp(x, t_set(R(-40.0)), t_set(R(40.0))));
     return t_lt(x, t_set(R(0.0)), tail, x - tail);
 }
 
@@ -73,30 +64,30 @@ static inline T gelu(T x)
 static inline T gelu_slope(T x)
 {
     x = t_clamp(x, t_set(R(-40.0)), t_set(R(40.0)));
-    T tail = t_normal_tail(t_abs(x));
+    T tail = t_normal_tail(t_abs(x), t_set(R(1.0)));
     T density = t_exp(x * x * R(-0.5)) * R(0.39894228040143267794);
     return t_fma(x, density, t_lt(x, t_set(R(0.0)), tail, R(1.0) - tail));
 }
 
-/* c / (c + e) and the rounding error of the sum taken off again: two roundings fewer. */
+/* top / (c + e), c >= e, with what sum and quotient lose in rounding put back. */
 static inline T share_of_sum(T top, T c, T e)
 {
-    T sum = c + e, lost = e - (sum - c), y = top / sum;
-    return t_fma(y / sum, -lost, y);
+    T sum = c + e, lost = e - (sum - c), r = R(1.0) / sum, y = top * r;
+    return t_fma(t_fma(-y, lost, t_fma(-y, sum, top)), r, y);
 }
 
-/* 1/(1 + e^-x); bounded below, where the result is no normal number. */
+/* 1/(1 + e^-x), from e^-|x| so that small results keep their digits. */
 static inline T logistic(T x)
 {
-    T low = t_set(LOGISTIC_LOW), one = t_set(R(1.0));
-    return share_of_sum(one, one, t_exp(-t_lt(x, low, low, x)));
+    T one = t_set(R(1.0)), e = t_exp(-t_abs(x));
+    return share_of_sum(t_lt(x, t_set(R(0.0)), e, one), one, e);
 }
 
-/* x/(1 + e^-x), all scaled by 2^-32 because x e^x is still a number where e^-x is not. */
+/* x/(1 + e^-x) likewise; all times 2^32, because x e^x is still a number where e^x is none. */
 static inline T silu(T x)
 {
-    T low = t_set(SILU_LOW), bounded = t_lt(x, low, low, x);
-    T y = share_of_sum(bounded * R(0x1p-32), t_set(R(0x1p-32)), t_exp_scaled(-bounded, 32));
+    T one = t_set(R(0x1p32)), e = t_exp_scaled(-t_abs(x), -32);
+    T y = share_of_sum(t_clamp(x, t_set(R(-1000.0)), t_set(R(1000.0))) * t_lt(x, t_set(R(0.0)), e, one), one, e);
     return t_lt(t_set(R(100.0)), x, x, y);
 }
 

@@ -8,9 +8,6 @@
 #include <time.h>
 
 #define POLL_SECONDS 0.05
-/* Epochs shorter than this many steps share a copy of the last good parameters: taking it costs up to a tenth
- * of a step. */
-#define GOOD_STEPS 16
 
 typedef struct {
     cmlp_plan *plan;
@@ -443,7 +440,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
     cmlp_cursor at = f->start;
     cmlp_status status = CMLP_OK;
     int epoch_begins = 1, kept = 0;
-    uint64_t done = 0, next_keep = 0;
+    uint64_t done = 0;
     size_t u0, u1;
     share_of_units(plan, thread, n_threads, &u0, &u1);
     while (!status && at.epoch < f->end_epoch) {
@@ -467,10 +464,9 @@ static void fit_share(void *ctx, int thread, int n_threads)
             f->loss = loss * st.scale;
         if (status)
             break;
-        if (f->keep_good && epoch_begins && done >= next_keep) {
+        if (f->keep_good && epoch_begins) {
             /* The loss has just shown that the parameters the last epoch ended with are good. */
             keep_units(plan, u0, u1, 0);
-            next_keep = done + GOOD_STEPS;
             kept = 1;
         }
         units_stage(&st, u0, u1);

@@ -7,7 +7,7 @@
 
 /* Elements for which another thread is worth starting. */
 #define ELEMENTS_PER_THREAD 16384
-#define FLOPS_PER_THREAD 4e5
+#define FLOPS_PER_THREAD 2e6
 
 static int threads_for(int wanted, double work, double per_thread)
 {
@@ -278,39 +278,59 @@ cmlp_status cmlp_activation_backward(const cmlp_shape *shape, int activation, do
     return run_activation(shape, activation, param, dy, s, dx);
 }
 
+typedef struct {
+    const cmlp_shape *shape;
+    cmlp_loss_args args; /* of the whole batch, rows not padded */
+    int loss;
+    char *block;
+    double sum;
+} loss_job;
+
+/* Block by block of rows, padded on the way. */
+static void loss_share(void *ctx, int thread, int n_threads)
+{
+    (void)thread, (void)n_threads;
+    loss_job *c = ctx;
+    const cmlp_kernels *k = cmlp_kernels_for(c->shape->dtype);
+    size_t n = c->shape->n_out, ld = cmlp_round_up(n, k->vw), bytes = n * k->size, padded = ld * k->size;
+    char *z = c->block, *t = z + ROW_BLOCK * padded, *dz = t + ROW_BLOCK * padded;
+    for (size_t r0 = 0; r0 < c->shape->batch; r0 += ROW_BLOCK) {
+        size_t rows = cmlp_min(ROW_BLOCK, c->shape->batch - r0);
+        cmlp_loss_args args = c->args;
+        for (size_t r = 0; r < rows; r++) {
+            memcpy(z + r * padded, (const char *)args.z + (r0 + r) * bytes, bytes);
+            if (args.t)
+                memcpy(t + r * padded, (const char *)args.t + (r0 + r) * bytes, bytes);
+        }
+        args.rows = rows, args.z = z, args.t = t;
+        args.labels = args.labels ? args.labels + r0 : NULL;
+        args.weight = args.weight ? (const char *)args.weight + r0 * k->size : NULL;
+        args.dz = c->args.dz ? dz : NULL;
+        c->sum += k->loss(c->loss, &args);
+        for (size_t r = 0; args.dz && r < rows; r++)
+            memcpy((char *)c->args.dz + (r0 + r) * bytes, dz + r * padded, bytes);
+    }
+}
+
 cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, const void *z, const int64_t *labels,
                             const void *t, const void *weight, void *dz, double *value)
 {
     const cmlp_kernels *k = cmlp_kernels_for(shape->dtype);
-    size_t ld = cmlp_round_up(shape->n_out, k->vw), bytes = shape->n_out * k->size;
-    char *block = cmlp_alloc(3 * ROW_BLOCK * ld * k->size);
-    if (!block)
+    size_t ld = cmlp_round_up(shape->n_out, k->vw);
+    double mass = weight ? 0.0 : (double)shape->batch;
+    for (size_t r = 0; weight && r < shape->batch; r++)
+        mass += k->size == sizeof(float) ? (double)((const float *)weight)[r] : ((const double *)weight)[r];
+    loss_job c = {.shape = shape,
+                  .args = {.n = shape->n_out, .z = z, .ldz = ld, .labels = labels, .t = t, .ldt = ld,
+                           .weight = weight, .scale = mass > 0.0 ? 1.0 / mass : 0.0, .dz = dz, .lddz = ld,
+                           .param = param},
+                  .loss = loss,
+                  .block = cmlp_alloc(3 * ROW_BLOCK * ld * k->size)};
+    if (!c.block)
         return CMLP_E_MEMORY;
-    char *bt = block + ROW_BLOCK * ld * k->size, *bd = bt + ROW_BLOCK * ld * k->size;
-    double sum = 0.0, mass = (double)shape->batch;
-    if (weight) {
-        mass = 0.0;
-        for (size_t r = 0; r < shape->batch; r++)
-            mass += k->size == sizeof(float) ? (double)((const float *)weight)[r] : ((const double *)weight)[r];
-    }
-    for (size_t r0 = 0; r0 < shape->batch; r0 += ROW_BLOCK) {
-        size_t rows = cmlp_min(ROW_BLOCK, shape->batch - r0);
-        for (size_t r = 0; r < rows; r++) {
-            memcpy(block + r * ld * k->size, (const char *)z + (r0 + r) * bytes, bytes);
-            if (t)
-                memcpy(bt + r * ld * k->size, (const char *)t + (r0 + r) * bytes, bytes);
-        }
-        cmlp_loss_args args = {.rows = rows, .n = shape->n_out, .z = block, .ldz = ld,
-                               .labels = labels ? labels + r0 : NULL, .t = bt, .ldt = ld,
-                               .weight = weight ? (const char *)weight + r0 * k->size : NULL,
-                               .scale = mass > 0.0 ? 1.0 / mass : 0.0, .dz = dz ? bd : NULL, .lddz = ld,
-                               .param = param};
-        sum += k->loss(loss, &args);
-        for (size_t r = 0; dz && r < rows; r++)
-            memcpy((char *)dz + (r0 + r) * bytes, bd + r * ld * k->size, bytes);
-    }
-    cmlp_free(block);
-    *value = mass > 0.0 ? sum / mass : 0.0;
+    cmlp_parallel(1, loss_share, &c);
+    cmlp_free(c.block);
+    *value = mass > 0.0 ? c.sum / mass : 0.0;
     return CMLP_OK;
 }
 

@@ -119,12 +119,17 @@ static double gradient_norm(const cmlp_optimizer *o)
     return sqrt(sum);
 }
 
-cmlp_status cmlp_optimizer_step(cmlp_optimizer *o, double lr)
+typedef struct {
+    cmlp_optimizer *opt;
+    double lr;
+} one_step;
+
+static void step_share(void *ctx, int thread, int n_threads)
 {
-    if (!cmlp_layers_claim(o->layers, o->n_layers))
-        return CMLP_E_BUSY;
-    o->steps++;
-    cmlp_update_args args = cmlp_weight_args(&o->spec, o->steps, lr, o->spec.momentum, 1.0);
+    (void)thread, (void)n_threads;
+    const one_step *c = ctx;
+    cmlp_optimizer *o = c->opt;
+    cmlp_update_args args = cmlp_weight_args(&o->spec, o->steps, c->lr, o->spec.momentum, 1.0);
     double norm = o->spec.clip_norm > 0.0 ? gradient_norm(o) : 0.0;
     if (norm > o->spec.clip_norm && norm > 0.0)
         args.gscale = o->spec.clip_norm / norm;
@@ -138,6 +143,15 @@ cmlp_status cmlp_optimizer_step(cmlp_optimizer *o, double lr)
             l->k->update(l->pad_out, l->b, l->gb, s->b[0], s->b[1], &bias_args);
         cmlp_layer_refresh(l);
     }
+}
+
+cmlp_status cmlp_optimizer_step(cmlp_optimizer *o, double lr)
+{
+    if (!cmlp_layers_claim(o->layers, o->n_layers))
+        return CMLP_E_BUSY;
+    o->steps++;
+    one_step c = {o, lr};
+    cmlp_parallel(1, step_share, &c);
     cmlp_layers_release(o->layers, o->n_layers);
     return CMLP_OK;
 }

@@ -9,8 +9,9 @@
 /* What one slot of such a net should take: it stays in L1 while its rows go through. */
 #define CHUNK_BYTES (40 << 10)
 #define MOST_GROUPS 8
-/* Floating-point operations for which another thread is worth its barriers. */
-#define FLOPS_PER_THREAD 4e5
+/* Floating-point operations for which another thread is worth its barriers and the exchange of data between
+ * caches: some ten microseconds. */
+#define FLOPS_PER_THREAD 2e6
 
 void *plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part)
 {
@@ -124,6 +125,11 @@ static void lay_out_gradients(cmlp_plan *plan)
     }
 }
 
+static double flops_of_step(const cmlp_plan *plan, size_t rows)
+{
+    return 6.0 * (double)plan->parameters * (double)rows;
+}
+
 /* Groups and chunks are functions of shapes alone. */
 static void choose_groups(cmlp_plan *plan)
 {
@@ -134,7 +140,9 @@ static void choose_groups(cmlp_plan *plan)
         return;
     size_t per_row = lay_out_slot(plan, ROW_BLOCK) / ROW_BLOCK;
     size_t fit = cmlp_max(CHUNK_BYTES / per_row / ROW_BLOCK, 1);
-    plan->groups = blocks < 2 ? 1 : blocks < 8 ? 2 : blocks < 32 ? 4 : MOST_GROUPS;
+    double worth = flops_of_step(plan, plan->spec.batch) / FLOPS_PER_THREAD;
+    plan->groups = worth >= MOST_GROUPS ? MOST_GROUPS : worth < 1.0 ? 1 : (size_t)worth;
+    plan->groups = cmlp_min(plan->groups, blocks);
     plan->chunk = cmlp_min(fit, (blocks + plan->groups - 1) / plan->groups) * ROW_BLOCK;
 }
 
@@ -166,11 +174,6 @@ static cmlp_status make_units(cmlp_plan *plan)
     size_t widest = plan->k->nv_max * plan->k->vw * panels;
     plan->scratch_bytes = cmlp_round_up((rows + 1) * widest * plan->k->size, CMLP_LINE);
     return CMLP_OK;
-}
-
-static double flops_of_step(const cmlp_plan *plan, size_t rows)
-{
-    return 6.0 * (double)plan->parameters * (double)rows;
 }
 
 static cmlp_status allocate(cmlp_plan *plan)

@@ -2,7 +2,7 @@
  *
  * F(id, name, slots, body): the body changes w and the slots s1, s2 of one element (or vector) from its
  * gradient g, to which clipping, weight decay and L1 have been applied.  lr, momentum, nesterov, beta1, beta2,
- * eps, shrink: see cmlp_update_args.  Terms as in activations.h.
+ * eps, shrink: see cmlp_update_args; rest1 and rest2 are 1 - beta1 and 1 - beta2.  Terms as in activations.h.
  */
 #ifndef CMLP_UPDATES_H
 #define CMLP_UPDATES_H
@@ -14,14 +14,14 @@
     F(ADAM, "adam", 2, ADAM_STEP)                                                                       \
     F(ADAMW, "adamw", 2, w = w - shrink * w; ADAM_STEP)                                                 \
     /* s1 <- beta2 s1 + (1 - beta2) g^2; the step through a velocity s2 if there is momentum */         \
-    F(RMSPROP, "rmsprop", 2, s1 = t_fma(beta2, s1, (one - beta2) * g * g);                              \
+    F(RMSPROP, "rmsprop", 2, s1 = t_fma(beta2, s1, rest2 * g * g);                              \
       s2 = t_fma(momentum, s2, -(lr * g / (t_sqrt(s1) + eps))); w = w + s2)                             \
     F(ADAGRAD, "adagrad", 1, s1 = t_fma(g, g, s1); w = w - lr * g / (t_sqrt(s1) + eps))
 
 /* lr and eps already hold the bias corrections of the step. */
 #define ADAM_STEP                                                                                       \
-    s1 = t_fma(beta1, s1, (one - beta1) * g);                                                           \
-    s2 = t_fma(beta2, s2, (one - beta2) * g * g);                                                       \
+    s1 = t_fma(beta1, s1, rest1 * g);                                                           \
+    s2 = t_fma(beta2, s2, rest2 * g * g);                                                       \
     w = w - lr * s1 / (t_sqrt(s2) + eps)
 
 #endif

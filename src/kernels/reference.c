@@ -21,7 +21,10 @@ typedef float real;
 static inline real t_set(real x) { return x; }
 static inline real t_lt(real a, real b, real x, real y) { return a < b ? x : y; }
 static inline real t_clamp(real x, real lo, real hi) { return x < lo ? lo : x > hi ? hi : x; }
-static inline real t_normal_tail(real t) { return R(0.5) * FN(erfc)(t * R(0.70710678118654752440)); }
+static inline real t_normal_tail(real t, real times)
+{
+    return (real)(0.5 * (double)times * erfc((double)t * 0.70710678118654752440));
+}
 static inline real t_exp_scaled(real x, int k) { return (real)ldexpl(expl((long double)x), -k); }
 #define t_exp FN(exp)
 #define t_expm1 FN(expm1)
@@ -259,7 +262,8 @@ double CMLP_NAME(loss)(int id, const cmlp_loss_args *a)
 static void update_one(real *w_, real g, real *s1_, real *s2_, const cmlp_update_args *args)
 {
     const real lr = (real)args->lr, momentum = (real)args->momentum, beta1 = (real)args->beta1,
-               beta2 = (real)args->beta2, eps = (real)args->eps, shrink = (real)args->shrink, one = 1;
+               beta2 = (real)args->beta2, rest1 = (real)(1.0 - args->beta1), rest2 = (real)(1.0 - args->beta2), eps = (real)args->eps,
+               shrink = (real)args->shrink;
     const int nesterov = args->nesterov;
     real w = *w_, s1 = *s1_, s2 = *s2_;
     switch (args->kind) {

@@ -7,14 +7,24 @@
 
 /* The settings as vectors, made once a call. */
 typedef struct {
-    v lr, momentum, beta1, beta2, eps, shrink, decay, l1, clip, gscale;
+    v lr, momentum, beta1, beta2, rest1, rest2, eps, shrink, decay, l1, clip, gscale;
 } settings;
 
 INLINE settings settings_of(const cmlp_update_args *a)
 {
-    return (settings){vset((real)a->lr),    vset((real)a->momentum), vset((real)a->beta1), vset((real)a->beta2),
-                      vset((real)a->eps),   vset((real)a->shrink),   vset((real)a->decay), vset((real)a->l1),
-                      vset((real)a->clip),  vset((real)a->gscale)};
+    /* 1 - beta is taken before it is rounded: in float32 half of its digits would be lost. */
+    return (settings){.lr = vset((real)a->lr),
+                      .momentum = vset((real)a->momentum),
+                      .beta1 = vset((real)a->beta1),
+                      .beta2 = vset((real)a->beta2),
+                      .rest1 = vset((real)(1.0 - a->beta1)),
+                      .rest2 = vset((real)(1.0 - a->beta2)),
+                      .eps = vset((real)a->eps),
+                      .shrink = vset((real)a->shrink),
+                      .decay = vset((real)a->decay),
+                      .l1 = vset((real)a->l1),
+                      .clip = vset((real)a->clip),
+                      .gscale = vset((real)a->gscale)};
 }
 
 /* The gradient as the rule sees it: scaled, clipped, with the slopes of decay w^2/2 and l1 |w| added. */
@@ -33,9 +43,10 @@ INLINE v prepared(v g, v w, const settings *set, int clipped)
     INLINE void step_##id(v *w_, v g, v *s1_, v *s2_, const settings *set, const int nesterov)          \
     {                                                                                                   \
         const v lr = set->lr, momentum = set->momentum, beta1 = set->beta1, beta2 = set->beta2,         \
-                eps = set->eps, shrink = set->shrink, one = vset(R(1.0));                               \
+                rest1 = set->rest1, rest2 = set->rest2, eps = set->eps, shrink = set->shrink;           \
         v w = *w_, s1 = *s1_, s2 = *s2_;                                                                \
-        (void)momentum, (void)beta1, (void)beta2, (void)eps, (void)shrink, (void)one, (void)nesterov;   \
+        (void)momentum, (void)beta1, (void)beta2, (void)rest1, (void)rest2, (void)eps, (void)shrink;    \
+        (void)nesterov;                                                                                 \
         body;                                                                                           \
         *w_ = w, *s1_ = s1, *s2_ = s2;                                                                  \
     }                                                                                                   \

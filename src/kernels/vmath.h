@@ -43,7 +43,7 @@ INLINE v reduce_ln2(v x, v *rounded)
     return vfma(n, vset(-LN2_LO), vfma(n, vset(-LN2_HI), x));
 }
 
-/* 2^-k e^x, k >= 0: for sums and quotients whose exponential alone would overflow. */
+/* 2^-k e^x: for products and quotients that are numbers where e^x alone is none. */
 INLINE v t_exp_scaled(v x, int k)
 {
     v big;
@@ -95,40 +95,26 @@ INLINE v t_log(v x)
     return vsel_lt(x, vset(PICK(__builtin_inff(), __builtin_inf())), y, x);
 }
 
-/* log(1 + z) for 0 <= z <= 1. */
-INLINE v t_log1p_unit(v z) { return two_atanh(z / (z + R(2.0)), PICK(8, 17)); }
+/* log(1 + z) for 0 <= z <= 1, with the rounding errors of the quotient put back. */
+INLINE v t_log1p_unit(v z)
+{
+    v sum = z + R(2.0), lost = z - (sum - R(2.0)), s = z / sum;
+    v rest = vfma(-s, lost, vfma(-s, sum, z)) / sum;
+    return two_atanh(s, PICK(8, 17)) + (rest + rest);
+}
 
-#ifdef CMLP_DOUBLE
-/* tanh x = e/(e + 2) with e = e^(2x) - 1. */
+/* tanh x = h/(h + 1) with h = (e^(2|x|) - 1)/2; what the sum h + 1 loses in rounding is put back. */
 INLINE v t_tanh(v x)
 {
-    v a = vabs(x), half = half_expm1(vclamp(a + a, vset(0.0), vset(40.0)));
-    return vcopysign(half / (half + 1.0), x);
+    v a = vabs(x), h = half_expm1(vlow(vset(R(40.0)), a + a));
+    v sum = h + R(1.0), lost = h - (sum - R(1.0)), r = vreciprocal_mid(sum);
+    v q = h * r, y = vfma(vfma(-q, sum, h), r, q);
+    return vcopysign(vfma(y * r, -lost, y), x);
 }
-#else
-/* x P(x^2)/Q(x^2), fitted to a relative error of 1.3e-9 up to where tanh is 1 in float32. */
-INLINE v t_tanh(v x)
-{
-    static const real p[] = {-1.220354809e-11f, 3.058526708e-8f, 2.80076124e-5f,
-                             3.868337095e-3f,   1.367992305e-1f, 9.999999987e-1f};
-    static const real q[] = {1.287375607e-6f, 3.938646303e-4f, 2.724587467e-2f, 4.701325513e-1f, 1.0f};
-    x = vclamp(x, vset(-9.02f), vset(9.02f));
-    v z = x * x, a = vset(p[0]), b = vset(q[0]);
-#pragma GCC unroll 5
-    for (int i = 1; i < 6; i++)
-        a = vfma(a, z, vset(p[i]));
-#pragma GCC unroll 4
-    for (int i = 1; i < 5; i++)
-        b = vfma(b, z, vset(q[i]));
-    /* x (a / b), the quotient's rounding error carried along. */
-    v r = vreciprocal_mid(b), ratio = a * r, rest = vfma(-ratio, b, a) * r;
-    return vfma(ratio, x, rest * x);
-}
-#endif
 
-/* Upper tail of the normal distribution, Q(t) = erfc(t / sqrt 2) / 2 for t >= 0: e^(-t^2/2) times a smooth
- * factor, whose product with t + a is a polynomial in (t - a)/(t + a). */
-INLINE v t_normal_tail(v t)
+/* times Q(t), Q the upper tail of the normal distribution, erfc(t / sqrt 2) / 2, for t >= 0: e^(-t^2/2) times
+ * a smooth factor, whose product with t + a is a polynomial in (t - a)/(t + a). */
+INLINE v t_normal_tail(v t, v times)
 {
 #ifdef CMLP_DOUBLE
     static const real c[] = {
@@ -154,7 +140,8 @@ INLINE v t_normal_tail(v t)
     /* The rounding error of t^2 matters once it is an exponent. */
     v q = t * t, low = vfma(t, t, -q);
     v e = t_exp(q * R(-0.5));
-    return vfma(e * low, vset(R(-0.5)), e) * (p * r);
+    v w = p * r * times;
+    return vfma(w * low, vset(R(-0.5)), w) * e;
 }
 
 #define t_abs vabs
