@@ -1,0 +1,302 @@
+"""Nets made of the compiled core's layers, and the same nets in float64 NumPy to compare with."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from math import erfc, sqrt
+
+import numpy as np
+from oracle import ACTIVATIONS, Updates, loss_value, softmax
+
+from cmlp import _core
+
+ISAS = _core.available_isas()
+EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
+ELEMENTWISE = [name for name, facts in _core.activations().items() if facts["elementwise"]]
+TRAINABLE = [name for name, facts in _core.activations().items() if facts["trainable"]]
+LOSSES = list(_core.losses())
+PAIRS = [(a, b) for a in TRAINABLE for b in LOSSES if _core.pair_mode(a, b) != "refused"]
+
+
+@contextmanager
+def using(isa):
+    """Layers and kernels made inside use this instruction set."""
+    before = _core.get_isa()
+    _core.set_isa(isa)
+    try:
+        yield
+    finally:
+        _core.set_isa(before)
+
+
+@contextmanager
+def any_number_of_threads():
+    """Threads asked for are started, on however few processors."""
+    _core.limit_threads(False)
+    try:
+        yield
+    finally:
+        _core.limit_threads(True)
+
+
+# ---- formulas ----
+
+
+def sigmoid(u):
+    """1/(1 + e^-u), to the last digits on both sides."""
+    e = np.exp(-np.abs(u))
+    return np.where(u < 0, e, 1.0) / (1.0 + e)
+
+
+def normal_cdf(u):
+    """The standard normal distribution's Phi, without cancellation on either side."""
+    return np.fromiter((0.5 * erfc(-v / sqrt(2.0)) for v in np.ravel(u)), float).reshape(
+        np.shape(u)
+    )
+
+
+# The shared oracle's formulas, but where those lose digits to cancellation.
+FORWARD = ACTIVATIONS | {
+    "sigmoid": sigmoid,
+    "silu": lambda u: u * sigmoid(u),
+    "gelu": lambda u: u * normal_cdf(u),
+    "softplus": lambda u: np.maximum(u, 0.0) + np.log1p(np.exp(-np.abs(u))),
+    "step": lambda u: (u >= 0.0).astype(float),
+}
+# In terms of the input u; at a kink the slope of the negative side.
+DERIVATIVES = {
+    "identity": np.ones_like,
+    "sigmoid": lambda u: sigmoid(u) * sigmoid(-u),
+    "tanh": lambda u: np.cosh(u) ** -2.0,
+    "relu": lambda u: (u > 0) * 1.0,
+    "leaky_relu": lambda u: np.where(u > 0, 1.0, 0.01),
+    "elu": lambda u: np.where(u > 0, 1.0, np.exp(np.minimum(u, 0.0))),
+    "gelu": lambda u: normal_cdf(u) + u * np.exp(-0.5 * u * u) / sqrt(2.0 * np.pi),
+    "silu": lambda u: sigmoid(u) + u * sigmoid(u) * sigmoid(-u),
+    "softplus": sigmoid,
+    "softsign": lambda u: 1.0 / (1.0 + np.abs(u)) ** 2,
+}
+
+
+def backward(activation, dy, u):
+    """dL/du of an activation, given dL/dy."""
+    if activation == "softmax":
+        y = softmax(u)
+        return y * (dy - (dy * y).sum(axis=1, keepdims=True))
+    return dy * DERIVATIVES[activation](u)
+
+
+def as_rows(t, n):
+    """One row a label; rows stay."""
+    return np.eye(n)[t] if np.ndim(t) == 1 else np.asarray(t, float)
+
+
+def loss_delta(name, y, t, w=None, param=None):
+    """Gradient of oracle.loss_value with respect to y."""
+    t = as_rows(t, y.shape[1])
+    w = np.ones(len(y)) if w is None else np.asarray(w, float)
+    e = y - t
+    if name == "softmax_cross_entropy":
+        smooth = param or 0.0
+        t = (1.0 - smooth) * t + smooth / y.shape[1]
+        d = softmax(y) * t.sum(axis=1, keepdims=True) - t
+    else:
+        d = {
+            "squared_error": e,
+            "binary_cross_entropy": sigmoid(y) - t,
+            "absolute_error": np.sign(e),
+            "huber": np.clip(e, -(param or 1.0), param or 1.0),
+            "poisson": np.exp(np.minimum(y, 700.0)) - t,
+        }[name]
+    return d * (w / w.sum())[:, None]
+
+
+def targets_for(loss, rng, n, n_out, dtype="float64"):
+    """Target rows that the loss takes."""
+    if loss == "softmax_cross_entropy":
+        return rng.dirichlet(np.ones(n_out), size=n).astype(dtype)
+    if loss == "binary_cross_entropy":
+        return rng.random((n, n_out)).astype(dtype)
+    if loss == "poisson":
+        return rng.poisson(2.0, (n, n_out)).astype(dtype)
+    return rng.normal(size=(n, n_out)).astype(dtype)
+
+
+def _unaligned(a):
+    memory = np.zeros(a.nbytes + 1, np.uint8)
+    found = memory[1:].view(a.dtype).reshape(a.shape)
+    found[...] = a
+    return found
+
+
+def _strided(a):
+    wide = np.zeros([3 * n for n in a.shape], a.dtype)[tuple(slice(None, None, 3) for _ in a.shape)]
+    wide[...] = a
+    return wide
+
+
+def _read_only(a):
+    found = a.copy()
+    found.flags.writeable = False
+    return found
+
+
+# Arrays of the same values in every layout.
+LAYOUTS = {
+    "fortran order": np.asfortranarray,
+    "negative strides": lambda a: np.flip(np.flip(a).copy()),
+    "every third": _strided,
+    "unaligned": _unaligned,
+    "byte-swapped": lambda a: a.astype(a.dtype.newbyteorder()),
+    "read-only": _read_only,
+    "list": lambda a: a.tolist(),
+    "memoryview": lambda a: memoryview(a.copy()),
+}
+
+
+# ---- nets ----
+
+
+def build(n_in, *specs, dtype="float64", seed=0):
+    """Layers with random parameters.
+
+    A spec is ("dense", n_out), ("dense", n_out, activation), ("plain", n_out) for a dense layer
+    without bias, ("prelu", slope), ("rrelu", (lower, upper)), ("dropout", rate), or the name of an
+    activation.
+    """
+    rng, layers = np.random.default_rng(seed), []
+    for spec in specs:
+        kind, *rest = (spec,) if isinstance(spec, str) else spec
+        if kind in ("dense", "plain"):
+            activation = rest[1] if len(rest) > 1 else "identity"
+            layer = _core.Layer(
+                "dense", n_in, rest[0], dtype, activation=activation, bias=kind == "dense"
+            )
+        elif kind in ("prelu", "rrelu", "dropout"):
+            layer = _core.Layer(kind, n_in, n_in, dtype, param=rest[0])
+        else:
+            layer = _core.Layer("activation", n_in, n_in, dtype, activation=kind)
+        for name, shape in layer.shapes.items():
+            scale = n_in**-0.5 if name == "weight" else 0.1
+            layer.set(name, scale * rng.normal(size=shape) + 0.2 * (name == "slope"))
+        n_in = layer.n_out
+        layers.append(layer)
+    return layers
+
+
+def flat(layers):
+    """Every parameter in one float vector of the layers' type."""
+    parts = [layer.get(name).ravel() for layer in layers for name in layer.shapes]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def set_flat(layers, values):
+    """The other way."""
+    at = 0
+    for layer in layers:
+        for name, shape in layer.shapes.items():
+            size = int(np.prod(shape))
+            layer.set(name, np.reshape(values[at : at + size], shape))
+            at += size
+
+
+def flat_grad(layers):
+    """The gradients of the last backward pass, in the order of flat."""
+    parts = [layer.get_grad(name).ravel() for layer in layers for name in layer.shapes]
+    return np.concatenate(parts)
+
+
+def problem(net, loss="softmax_cross_entropy", n=90, dtype="float64", labels=True, seed=5):
+    """Layers, x and y for them."""
+    rng = np.random.default_rng(seed)
+    layers = build(*net, dtype=dtype)
+    x = rng.normal(size=(n, layers[0].n_in)).astype(dtype)
+    if loss == "softmax_cross_entropy" and labels:
+        return layers, x, rng.integers(0, layers[-1].n_out, n)
+    return layers, x, targets_for(loss, rng, n, layers[-1].n_out, dtype)
+
+
+class Chain:
+    """Dense, activation and PReLU layers under a loss, by the textbook's formulas in float64."""
+
+    def __init__(self, layers, loss, param=None):
+        self.kinds = [(layer.kind, layer.activation) for layer in layers]
+        self.p = [{n: layer.get(n).astype(float) for n in layer.shapes} for layer in layers]
+        self.loss, self.param = loss, param
+        self.fused = _core.pair_mode(layers[-1].activation, loss) == "fused"
+
+    def forward(self, x):
+        """Inputs of every layer, inputs of every activation, and the output that the loss sees."""
+        xs, us = [], []
+        for i, ((kind, activation), p) in enumerate(zip(self.kinds, self.p, strict=True)):
+            xs.append(x)
+            u = x @ p["weight"].T + p.get("bias", 0.0) if kind == "dense" else x
+            us.append(u)
+            if kind == "prelu":
+                x = np.where(u < 0, p["slope"] * u, u)
+            elif i == len(self.kinds) - 1 and self.fused:
+                x = u
+            else:
+                x = FORWARD[activation](u)
+        return xs, us, x
+
+    def gradients(self, x, t, w=None):
+        """Mean loss, and the gradient of every parameter in flat order."""
+        xs, us, y = self.forward(np.asarray(x, float))
+        t = as_rows(t, y.shape[1])
+        value = loss_value(self.loss, y, t, w, self.param)
+        d, found = loss_delta(self.loss, y, t, w, self.param), []
+        for i in reversed(range(len(self.kinds))):
+            (kind, activation), p = self.kinds[i], self.p[i]
+            if kind == "prelu":
+                found.insert(0, (d * us[i] * (us[i] < 0)).sum(axis=0))
+                d = d * np.where(us[i] < 0, p["slope"], 1.0)
+                continue
+            if not (i == len(self.kinds) - 1 and self.fused):
+                d = backward(activation, d, us[i])
+            if kind == "dense":
+                found[:0] = [d.T @ xs[i], d.sum(axis=0)][: len(p)]
+                d = d @ p["weight"]
+        return value, found
+
+    def parameters(self):
+        """(array, is a weight) in flat order; what oracle.Updates changes."""
+        for p in self.p:
+            for name, values in p.items():
+                yield values, name == "weight"
+
+    def flat(self):
+        return np.concatenate([p.ravel() for p, _ in self.parameters()])
+
+
+def train_by_hand(
+    chain, kind, settings, x, t, epochs, batch, lr, order=None, w=None, momentum=None
+):
+    """Mean loss of each epoch of minibatch training; chain's parameters change.
+
+    order(epoch) gives the order of the samples.  lr and momentum: a number, or one for each step.
+    All layers of chain are dense with a bias.
+    """
+    updates, losses, done = Updates(kind, None, **settings), [], 0
+    for epoch in range(epochs):
+        samples = np.arange(len(x)) if order is None else order(epoch)
+        total = mass_seen = 0.0
+        for start in range(0, len(x), batch):
+            rows = samples[start : start + batch]
+            weights = None if w is None else w[rows]
+            mass = float(len(rows) if w is None else weights.sum())
+            loss, found = chain.gradients(x[rows], t[rows], weights)
+            rate = lr if np.ndim(lr) == 0 else lr[done]
+            push = momentum if momentum is None or np.ndim(momentum) == 0 else momentum[done]
+            updates.step(chain, found[0::2], found[1::2], lr=rate, momentum=push, mass=mass)
+            total, mass_seen, done = total + loss * mass, mass_seen + mass, done + 1
+        losses.append(total / mass_seen)
+    return np.array(losses)
+
+
+def snapshot(layers, state=None):
+    """Bytes of everything that training changes."""
+    found = [flat(layers).tobytes()]
+    if state is not None:
+        found += [state.step_count, *(v.tobytes() for v in state.get_slots().values())]
+    return found
