@@ -82,8 +82,20 @@ def start_workers(
     return workers, missing
 
 
+def check_isa(isa: str | None, info: Json | None) -> None:
+    """Refuse an instruction set that cmlp does not run with."""
+    if isa is not None and info is not None and info["isa"] != isa:
+        raise ValueError(f"isa: got {isa!r}, expected one of {', '.join(info['isas'])}")
+
+
 def run(options: argparse.Namespace) -> Json:
-    """Measure what the options ask for."""
+    """Measure what the options ask for.
+
+    Raises
+    ------
+    ValueError
+        If cmlp cannot run with the instruction set.
+    """
     base = QUICK if options.quick else FULL
     effort = Effort(options.rounds or base.rounds, options.seconds or base.seconds)
     n_threads = options.threads or machine.available_processors()
@@ -106,6 +118,7 @@ def run(options: argparse.Namespace) -> Json:
         results["libraries"] = {name: worker.version for name, worker in workers.items()}
         results["missing"] = missing
         results["cmlp"] = workers["cmlp"].call("info") if "cmlp" in workers else None
+        check_isa(options.isa, results["cmlp"])
         session = Session(workers, options.dtype, n_threads, options.quick, effort)
         measures: dict[str, Callable[[], object]] = {
             "limits": lambda: limits.measure(workers, options.dtype, n_threads, effort),
@@ -168,7 +181,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 1 if libraries disagreed on a result.
     """
     options = parser().parse_args(argv)
-    results = run(options)
+    try:
+        results = run(options)
+    except ValueError as error:
+        parser().error(str(error))
     write(results, options.out)
     return 1 if disagreements(results) else 0
 

@@ -19,7 +19,7 @@ from .rounds import Effort, Entry, Json, Session, Worker, WorkerError, compare
 from .train import against_best
 
 IMPORTS = ("numpy", "cmlp", "sklearn.neural_network", "torch", "jax")
-EPOCH_ROWS = 60_000
+EPOCH_ROWS, QUICK_ROWS = 60_000, 6_000
 RTOL = 1e-3  # of the loss of an epoch: hundreds of steps
 SMALL_SETS = ("iris", "wine", "breast_cancer", "digits")
 
@@ -36,12 +36,13 @@ def measure(session: Session, mnist: Path | None) -> Json:
     Returns
     -------
     dict
-        "epoch", "small_sets", "imports", "installed" and "memory".
+        "epoch", "small_sets", "imports", "installed" and "memory"; a quick run leaves out the last
+        and takes fewer rows and sets.
     """
     with tempfile.TemporaryDirectory() as folder:
         source = write_epoch(session, Path(folder), mnist)
         epoch = {**source, **measure_epoch(session, folder)}
-        memory = measure_memory(session, folder)
+        memory = [] if session.quick else measure_memory(session, folder)
     return {
         "epoch": epoch,
         "small_sets": measure_small_sets(session),
@@ -53,10 +54,11 @@ def measure(session: Session, mnist: Path | None) -> Json:
 
 def write_epoch(session: Session, folder: Path, mnist: Path | None) -> Json:
     """Leave x.npy and t.npy for the workers; what they are."""
+    rows = QUICK_ROWS if session.quick else EPOCH_ROWS
     if mnist is not None and "cmlp" in session.workers:
-        session.workers["cmlp"].call("write_mnist", folder=str(mnist), out=str(folder))
-        return {"data": "MNIST", "rows_of_data": EPOCH_ROWS}
-    rows = EPOCH_ROWS // 10 if session.quick else EPOCH_ROWS
+        spec = {"folder": str(mnist), "out": str(folder), "rows": rows}
+        session.workers["cmlp"].call("write_mnist", **spec)
+        return {"data": "MNIST", "rows_of_data": rows}
     rng = np.random.default_rng(4)
     np.save(folder / "x.npy", rng.random((rows, 784), dtype=np.float32))
     np.save(folder / "t.npy", rng.integers(0, 10, rows))
@@ -88,7 +90,7 @@ def measure_small_sets(session: Session) -> list[Json]:
 def measure_imports(effort: Effort) -> Json:
     """Median seconds that a module adds to importing NumPy; None where it is missing."""
     times: dict[str, list[float]] = {name: [] for name in IMPORTS}
-    for _ in range(max(3, effort.rounds // 3)):
+    for _ in range(max(1, effort.rounds // 3)):
         for name in IMPORTS:
             seconds = import_seconds(name)
             times[name] += [] if seconds is None else [seconds]

@@ -208,6 +208,8 @@ def end_to_end_tables(results: Json) -> list[Table]:
     table = Table("Installed size, without what it depends on", ["package", "MB"])
     table.rows = [[name, number(size, 1e-6)] for name, size in end["installed"].items()]
     made.append(table)
+    if not end["memory"]:
+        return made
     table = Table("Memory of a fresh process", ["library", "imported, MB", "peak of training, MB"])
     for item in end["memory"]:
         sizes = [number(item.get(key), 1e-6) for key in ("imported", "peak")]

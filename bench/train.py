@@ -10,7 +10,8 @@ from .rounds import Json, Session, compare
 
 OURS = ("cmlp fit", "cmlp train_step")
 # Two epochs of small steps: enough for a wrong gradient to show, too few for rounding to grow.
-RTOL = {"float32": 1e-4, "float64": 1e-8}
+# scikit-learn adds Adam's eps before its bias correction and the others after: 1e-7 of the loss.
+RTOL = {"float32": 1e-4, "float64": 1e-6}
 
 
 def measure(session: Session, nets: Sequence[Net]) -> list[Json]:

@@ -208,6 +208,15 @@ def test_wrong_options_are_refused(options: list[str], capsys: pytest.CaptureFix
     assert repr(options[1]) in capsys.readouterr().err
 
 
+def test_isa_that_does_not_run_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*TINY, "--peers", "cmlp", "--isa", "mmx", "--out", str(tmp_path)])
+    assert "isa: got 'mmx'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_libraries_agree(results: dict[str, Any]) -> None:
     for section in ("train", "inference"):
         for item in results[section]:

@@ -251,11 +251,11 @@ class SmallSet:
         return cmlp.MLPClassifier(random_state=0).fit(self.x, self.t)
 
 
-def write_mnist(folder: str, out: str) -> None:
-    """Write the training part of MNIST from its files as x.npy and t.npy."""
+def write_mnist(folder: str, out: str, rows: int) -> None:
+    """Write the first rows of MNIST from its files as x.npy and t.npy."""
     data = datasets.mnist(folder)
-    np.save(Path(out) / "x.npy", data.x[:60_000])
-    np.save(Path(out) / "t.npy", data.y[:60_000])
+    np.save(Path(out) / "x.npy", data.x[:rows])
+    np.save(Path(out) / "t.npy", data.y[:rows])
 
 
 TASKS: dict[tuple[str, str], Callable[..., Task]] = {

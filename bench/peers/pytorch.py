@@ -48,6 +48,16 @@ def optimizer(net: Net, parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=lr, momentum=MOMENTUM, fused=True)
 
 
+def compiled(function: Any) -> Any:
+    """The function compiled for the shapes it will see.
+
+    What was compiled before is forgotten: past a few nets, `torch.compile` would otherwise go back
+    to eager mode without a word.
+    """
+    torch.compiler.reset()
+    return torch.compile(function, dynamic=False)
+
+
 class Train:
     """Epochs over the minibatches of a net."""
 
@@ -61,7 +71,7 @@ class Train:
             (torch.from_numpy(x), torch.from_numpy(t)) for x, t in net.minibatches(dtype)
         ]
         self.criterion = LOSSES[net.loss]
-        self.loss = torch.compile(self.forward) if self.compiled else self.forward
+        self.loss = compiled(self.forward) if self.compiled else self.forward
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Mean loss of a minibatch."""
@@ -103,7 +113,7 @@ class Inference:
         self.x = torch.from_numpy(net.inputs(rows, dtype))
         self.model: Any = model(net, dtype).eval()
         if self.compiled:
-            self.model = torch.compile(self.model, dynamic=False)
+            self.model = compiled(self.model)
 
     def check(self) -> list[float]:
         """Every output of the first row."""
