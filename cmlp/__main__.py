@@ -1,0 +1,5 @@
+"""``python -m cmlp`` is the command ``cmlp``."""
+
+from .cli import main
+
+main()
