@@ -412,6 +412,21 @@ class TestHabits:
         assert (np.diff(model.history["loss"]) <= 0).all()
 
 
+class TestBooleanNets:
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("name", models.BOOLEAN_NETS)
+    def test_truth_table(self, name, dtype):
+        table = cmlp.datasets.boolean(name.removesuffix("_signs"))
+        y = models.boolean_net(name, dtype=dtype).predict(table.x)
+        assert y.dtype == dtype
+        expected = 2 * table.y - 1 if name == "xor_signs" else table.y
+        np.testing.assert_allclose(y[:, 0], expected, atol=1e-4)
+
+    def test_unknown(self):
+        with pytest.raises(ValueError, match="name is 'implies'; expected one of not, and, or"):
+            models.boolean_net("implies")
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("settings", "error", "words"),

@@ -1,0 +1,1 @@
+"""What `cmlp.models` is made of."""
