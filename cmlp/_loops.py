@@ -39,6 +39,11 @@ class Data:
         weight = None if self.weight is None else self.weight[start:stop]
         return Data(self.x[start:stop], self.y[start:stop], weight)
 
+    def take(self, rows: Array) -> Data:
+        """The samples of these numbers, copied."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Data(self.x[rows], self.y[rows], weight)
+
 
 class Cursor(NamedTuple):
     """Where training stands: epochs done, steps done in this one, and its sums so far."""
@@ -175,10 +180,7 @@ class PythonLoop:
             ):
                 if done == max_steps:
                     return losses, "paused"
-                rows = order[start : start + self.batch_size]
-                part = Data(
-                    data.x[rows], data.y[rows], None if data.weight is None else data.weight[rows]
-                )
+                part = data.take(order[start : start + self.batch_size])
                 loss = self.step(part, _at(lr, done), None if momentum is None else momentum[done])
                 if not isfinite(loss):
                     if self._good is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Self
 
@@ -250,13 +251,32 @@ class Trainer:
         loop = self._loops.pop(batch_size, None)
         if loop is None:
             self._fast = None
-            loop = make_loop(
-                self.net, self.loss, self.optimizer, batch_size, self.n_threads, self.seed
-            )
+            loop = self._new_loop(batch_size)
             if len(self._loops) >= _MOST_LOOPS:
                 del self._loops[next(iter(self._loops))]
         self._loops[batch_size] = loop
         return loop
+
+    @contextmanager
+    def on_threads(self, n_threads: int) -> Iterator[None]:
+        """Use another number of threads for a while."""
+        before, self.n_threads = self.n_threads, n_threads
+        self._forget_plans()
+        try:
+            yield
+        finally:
+            self.n_threads = before
+            self._forget_plans()
+
+    def _forget_plans(self) -> None:
+        """Make plans anew at their next use: with another seed or number of threads."""
+        self._loops.clear()
+        self._evaluator, self._fast = None, None
+
+    def _new_loop(self, batch_size: int) -> Loop:
+        return make_loop(
+            self.net, self.loss, self.optimizer, batch_size, self.n_threads, self.seed
+        )
 
     def _rates(self, first_step: int, n: int) -> float | Array:
         """Learning rates of the iterations to come."""

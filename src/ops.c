@@ -7,7 +7,7 @@
 
 /* Elements for which another thread is worth starting. */
 #define ELEMENTS_PER_THREAD 16384
-#define FLOPS_PER_THREAD 2e6
+#define FLOPS_PER_THREAD 4e6
 
 static int threads_for(int wanted, double work, double per_thread)
 {

@@ -10,8 +10,8 @@
 #define CHUNK_BYTES (40 << 10)
 #define MOST_GROUPS 8
 /* Floating-point operations for which another thread is worth its barriers and the exchange of data between
- * caches: some ten microseconds. */
-#define FLOPS_PER_THREAD 2e6
+ * caches: some twenty microseconds. */
+#define FLOPS_PER_THREAD 4e6
 
 void *plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part)
 {
