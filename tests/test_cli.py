@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmlp
-from cmlp._cli import build, model
+from cmlp._cli import build, model, output
 from cmlp._cli.app import app
 from cmlp.callbacks import ProgressBar
 from cmlp.errors import FormatError
@@ -174,6 +174,43 @@ def test_works_without_matplotlib(run, tmp_path, monkeypatch):
     assert (tmp_path / "digits.safetensors").exists()
 
 
+def test_a_folder_of_idx_files(run, tmp_path, rng):
+    folder = tmp_path / "shapes"
+    folder.mkdir()
+    for part, n in (("train", 80), ("t10k", 20)):
+        labels = (np.arange(n) % 2).astype(np.uint8)
+        images = rng.integers(0, 60, (n, 2, 3)).astype(np.uint8) + 150 * labels[:, None, None]
+        header = b"\0\0\x08\x01" + n.to_bytes(4, "big")
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
+        sizes = b"".join(size.to_bytes(4, "big") for size in images.shape)
+        header = b"\0\0\x08\x03" + sizes
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(header + images.astype("u1").tobytes())
+    code, text = run("train", folder, "--epochs", 30, "--no-picture")
+    assert code == 0
+    assert table(text)["test accuracy"] == "100.00 %"
+    assert table(run("evaluate", "shapes.safetensors", folder)[1])["samples"] == "20"
+
+
+def test_counts_are_predicted_as_rates(run, tmp_path, rng):
+    x = rng.uniform(0, 1, (300, 1))
+    np.savez(tmp_path / "visits.npz", x=x, y=rng.poisson(np.exp(1 + 2 * x)).astype(float))
+    options = ["--loss", "poisson", "--task", "regression", "--layers", "none", "--lr", 0.05]
+    assert run("train", "visits.npz", *options, "--no-picture")[0] == 0
+    np.savez(tmp_path / "ends.npz", x=np.array([[0.0], [1.0]]))
+    low, high = run("predict", "visits.safetensors", "ends.npz")[1].splitlines()[1:]
+    assert float(low) == pytest.approx(np.exp(1), rel=0.2)
+    assert float(high) == pytest.approx(np.exp(3), rel=0.2)
+
+
+def test_a_terminal_gets_a_table(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    output.show("title", {"test accuracy": "98.00 %"})
+    text = capsys.readouterr().out
+    assert "title" in text
+    assert "98.00 %" in text
+    assert "test accuracy: " not in text
+
+
 # ---- checkpoints -----------------------------------------------------------------------------
 
 
@@ -279,12 +316,12 @@ def test_playground_run_draws_an_experiment(run, tmp_path):
 
 
 def test_playground_run_makes_a_film(run, tmp_path):
-    options = ["--epochs", 10, "--frames", 2, "--layers", "2", "--out", "plane.gif"]
+    options = ["--epochs", 10, "--frames", 1, "--layers", "2", "--out", "plane.gif"]
     assert run("playground-run", "plane", *options)[0] == 0
     from PIL import Image
 
     with Image.open(tmp_path / "plane.gif") as film:
-        assert film.n_frames == 3  # before training too
+        assert film.n_frames == 2  # one of them before training
 
 
 def test_info(run):
@@ -338,11 +375,15 @@ def test_help_of_every_command(run):
         (["train", "--checkpoint", "c", "--checkpoint-every", "often"], "often"),
         (["train", "--out", "no/such/folder"], "--out"),
         (["train", "--picture", "digits.txt"], "--picture"),
+        (["train", "--picture", "."], "--picture"),
         (["train", "--resume", "nowhere"], "nowhere"),
         (["evaluate", "nowhere", "digits"], "nowhere"),
         (["evaluate", "broken.csv", "digits"], "broken.csv"),
         (["evaluate", "xor.safetensors", "digits"], "64 inputs"),
         (["evaluate", "xor.safetensors", "plane"], "numbers"),
+        (["evaluate", "xor.safetensors", "abc.csv"], "label 'a'"),
+        (["predict", "plane.safetensors", "plane", "--proba"], "--proba"),
+        (["train", "--features", "a,,b"], "--features"),
         (["predict", "xor.safetensors", "digits"], "64 inputs"),
         (["predict", "xor.safetensors"], "DATA"),
         (["playground-run", "moon"], "moon"),
@@ -354,8 +395,10 @@ def test_help_of_every_command(run):
 )
 def test_wrong_input_is_one_line_and_exit_code_2(run, tmp_path, args, word):
     (tmp_path / "broken.csv").write_text("a,b,y\n1,2,3\n4,oops,6\n")
-    if "xor.safetensors" in args:
-        run("train", "xor", *SMALL)
+    (tmp_path / "abc.csv").write_text("x1,x2,y\n1,2,a\n4,5,b\n")
+    for name in ("xor", "plane"):
+        if f"{name}.safetensors" in args:
+            assert run("train", name, *SMALL)[0] == 0
     before = set(os.listdir(tmp_path))
     code, text = run(*args)
     assert code == 2
@@ -380,6 +423,24 @@ def test_a_fault_of_the_program_is_not_hidden(run, monkeypatch):
     monkeypatch.setattr(build, "make_trainer", fail)
     with pytest.raises(RuntimeError):
         CliRunner().invoke(app, ["train"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"standardizer": {"mean": [0.0], "scale": [1.0]}},
+        {"standardizer": {"mean": [0.0] * 4, "scale": [0.0] * 4}},
+        {"features": ["a", 1]},
+        {"image_shape": [2]},
+        {"image_shape": [3, 3]},
+        {"target": 3},
+    ],
+)
+def test_metadata_that_do_not_fit_are_refused(metadata):
+    net = cmlp.Sequential(cmlp.Dense(4, 1), seed=0)
+    net.metadata = metadata
+    with pytest.raises(FormatError, match=next(iter(metadata)) + "|scale"):
+        model.Preparation.of(net)
 
 
 JSON = st.recursive(

@@ -274,6 +274,17 @@ def test_hidden_units_refuse_what_they_cannot_draw(options, message):
         plots.hidden_units(net, **options)
 
 
+def test_only_the_first_layer_has_images():
+    net = cmlp.Sequential(cmlp.Dense(6, 3), cmlp.Dense(3, 2), cmlp.Dense(2, 1), seed=0)
+    with pytest.raises(ValueError, match="layer is 1"):
+        plots.hidden_units(net, layer=1, image_shape=(2, 3))
+
+
+def test_long_names_of_classes_are_slanted(ax):
+    plots.confusion_matrix(["short", "long"], ["short", "long"], ax=ax)
+    assert ax.get_xticklabels()[0].get_rotation() == 45
+
+
 def test_a_net_without_hidden_layer_has_no_hidden_units():
     with pytest.raises(ValueError, match="no hidden layer"):
         plots.hidden_units(line_net())

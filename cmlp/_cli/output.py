@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -39,6 +40,8 @@ def check_place(path: Path, option: str) -> None:
     if path.is_dir() or not path.parent.is_dir():
         what = "a folder" if path.is_dir() else f"in {path.parent}, which is not a folder"
         raise ValueError(f"{option}: {path} is {what}, expected the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{option}: no file can be written in {path.parent}")
 
 
 def check_picture(path: Path, option: str, film: bool = False) -> bool:
