@@ -190,8 +190,7 @@ def _restore(contents: _files.Contents, trainer: Trainer) -> None:
     )
     trainer.seed, trainer._steps = about["seed"], about["step_count"]
     trainer.history, trainer._resume = history, fit
-    trainer._loops.clear()  # they were made with the seed before
-    trainer._fast = None
+    trainer._forget_plans()
 
 
 def _names(contents: _files.Contents, prefix: str) -> list[str]:

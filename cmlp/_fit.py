@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._checks import Array
 from ._loops import Cursor, Data, Loop
 from .callbacks import Callback, ModelCheckpoint
-from .errors import DivergenceError
+from .errors import DivergenceError, FormatError
 from .history import Row
 from .optimizers import Optimizer
 from .schedules import EpochSchedule
@@ -111,9 +111,19 @@ class Fit:
             self._advance()
 
     def _restore_callbacks(self) -> None:
-        for callback, state in zip(self.callbacks, self._callback_states, strict=False):
-            if hasattr(callback, "set_state"):
+        left = list(self._callback_states)
+        for callback in self.callbacks:
+            name = type(callback).__name__
+            state = next((s for s in left if s.get("class") == name), None)
+            if state is None or not hasattr(callback, "set_state"):
+                continue
+            left.remove(state)
+            try:
                 callback.set_state(state)
+            except (KeyError, TypeError, ValueError) as error:
+                raise FormatError(
+                    f"the checkpoint's state of {name} is damaged: {error}"
+                ) from error
 
     def _advance(self) -> None:
         """Train up to the next event: the end of epochs, or what callbacks want within them."""
@@ -163,8 +173,11 @@ class Fit:
         scheduled = self.trainer.schedule is not None or not self._constant_momentum()
         limits.append(_MOST_RATES if scheduled else None)
         max_steps = min((n for n in limits if n is not None), default=None)
-        between = self.held_out or self.callbacks
-        if between or isinstance(self.trainer.schedule, EpochSchedule):
+        if (
+            self.held_out is not None
+            or isinstance(self.trainer.schedule, EpochSchedule)
+            or any(_wants_epochs(callback) for callback in self.callbacks)
+        ):
             return 1, max_steps
         at_once = int(self._rate * _AT_ONCE / self.steps_per_epoch)
         return max(1, min(left, at_once)), max_steps
@@ -241,8 +254,21 @@ class Fit:
             "n_samples": len(self.data),
             "shuffle": self.shuffle,
             "stopped": self.stopped,
-            "callbacks": [c.state() if hasattr(c, "state") else {} for c in self.callbacks],
+            "callbacks": [
+                {"class": type(c).__name__, **c.state()}
+                for c in self.callbacks
+                if hasattr(c, "state")
+            ],
         }
+
+
+def _wants_epochs(callback: Any) -> bool:
+    """Tell whether a callback is to be called between epochs."""
+    kind = type(callback)
+    return any(
+        getattr(kind, name, None) not in (None, getattr(Callback, name)) or name in vars(callback)
+        for name in ("on_epoch_begin", "on_epoch_end")
+    )
 
 
 def _sorted(callbacks: Iterable[Any]) -> Sequence[Any]:

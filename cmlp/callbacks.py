@@ -313,10 +313,6 @@ class ProgressBar(Callback):
         self._show(trainer)
         return None
 
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> bool | None:
-        self._show(trainer)
-        return None
-
     def on_train_end(self, trainer: Trainer) -> None:
         self._show(trainer)
         if self._line is not None:

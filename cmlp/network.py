@@ -42,8 +42,6 @@ class Sequential:
     Attributes
     ----------
     layers : tuple of layers
-    classes : ndarray or None
-        The labels of a classifier in the order of its outputs, where they are not 0, 1, 2, ...
     link : {"softmax", "sigmoid", "exp"} or None
         What turns outputs into probabilities (or rates); set by the loss it is trained with.
     metadata : dict
@@ -74,7 +72,7 @@ class Sequential:
         widths = _chain(self.layers, first)
         self._build(widths)
         self.n_in, self.n_out = widths[0], widths[-1]
-        self.classes: Array | None = None
+        self.classes = None
         self.link: str | None = None
         self.metadata: dict[str, Any] = {}
         self._prepare()
@@ -223,6 +221,20 @@ class Sequential:
     def n_parameters(self) -> int:
         """Number of trainable values."""
         return sum(_size(layer) for layer in self.layers)
+
+    @property
+    def classes(self) -> Array | None:
+        """Labels of a classifier, sorted, in the order of its outputs; None where 0, 1, 2, ..."""
+        return self._classes
+
+    @classes.setter
+    def classes(self, value: ArrayLike | None) -> None:
+        labels = None if value is None else _checks.as_array(value, "classes")
+        if labels is not None and (
+            labels.ndim != 1 or not np.array_equal(labels, np.unique(labels))
+        ):
+            raise ValueError(f"classes is {value!r}; expected different labels in ascending order")
+        self._classes = labels
 
     @property
     def output_activation(self) -> str:

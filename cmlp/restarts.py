@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import _checks, _core
+from .callbacks import Callback
 from .errors import DivergenceError
 from .history import History
 from .trainer import Trainer
@@ -94,18 +95,10 @@ def best_of(
             raise TypeError(f"build gave {trainer!r}; expected a Trainer")
     side_by_side = max(trainer.net.n_parameters for trainer in trainers) <= _SMALL
 
-    def run(trainer: Trainer) -> float:
-        if side_by_side:
-            trainer.n_threads = 1
-        return _train(trainer, data, validation, fit)
-
     if side_by_side:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(_core.default_threads()) as pool:
-            losses = list(pool.map(run, trainers))
+        losses = _side_by_side(trainers, lambda t, more: _train(t, data, validation, fit, more))
     else:
-        losses = [run(trainer) for trainer in trainers]
+        losses = [_train(trainer, data, validation, fit, []) for trainer in trainers]
     best = min(range(len(losses)), key=losses.__getitem__)
     if losses[best] == float("inf"):
         raise DivergenceError(f"all {len(losses)} runs diverged")
@@ -121,11 +114,51 @@ def _seeds(n_runs: int, seeds: Sequence[int] | None) -> list[int]:
     return chosen
 
 
-def _train(trainer: Trainer, data: Any, validation: Any, fit: dict[str, Any]) -> float:
+class _Stop(Callback):
+    """Ends the runs of other threads once it has been told to."""
+
+    every_seconds = 0.05
+
+    def __init__(self) -> None:
+        self.now = False
+
+    def on_steps(self, trainer: Trainer) -> bool:
+        return self.now
+
+
+def _side_by_side(
+    trainers: list[Trainer], train: Callable[[Trainer, list[Callback]], float]
+) -> list[float]:
+    """Losses of the runs, each on one thread; Ctrl-C ends them all."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    stop = _Stop()
+
+    def run(trainer: Trainer) -> float:
+        if stop.now:
+            return float("inf")
+        with trainer.on_threads(1):
+            return train(trainer, [stop])
+
+    with ThreadPoolExecutor(_core.default_threads()) as pool:
+        try:
+            return list(pool.map(run, trainers))
+        except BaseException:
+            stop.now = True
+            raise
+
+
+def _train(
+    trainer: Trainer, data: Any, validation: Any, fit: dict[str, Any], more: list[Callback]
+) -> float:
     """Train one run; its loss on the held-out data."""
     arguments = dict(fit)
-    if callable(arguments.get("callbacks")):
-        arguments["callbacks"] = arguments["callbacks"]()
+    callbacks = arguments.pop("callbacks", None)
+    if callbacks is not None and not callable(callbacks):
+        raise TypeError(
+            f"callbacks is {callbacks!r}; expected a function that makes a list of them"
+        )
+    arguments["callbacks"] = [*(callbacks() if callbacks else []), *more]
     try:
         trainer.fit(data[0], data[1], validation=validation, **arguments)
     except DivergenceError:

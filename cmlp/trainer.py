@@ -274,9 +274,7 @@ class Trainer:
         self._evaluator, self._fast = None, None
 
     def _new_loop(self, batch_size: int) -> Loop:
-        return make_loop(
-            self.net, self.loss, self.optimizer, batch_size, self.n_threads, self.seed
-        )
+        return make_loop(self.net, self.loss, self.optimizer, batch_size, self.n_threads, self.seed)
 
     def _rates(self, first_step: int, n: int) -> float | Array:
         """Learning rates of the iterations to come."""

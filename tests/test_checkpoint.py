@@ -130,6 +130,19 @@ def test_at_the_end_of_an_epoch(tmp_path):
         same(whole, resumed)
 
 
+def test_callbacks_are_known_by_their_class(tmp_path):
+    path = tmp_path / "{epoch}.safetensors"
+
+    def callbacks():
+        return [cmlp.EarlyStopping(2), cmlp.ModelCheckpoint(path, save_best_only=True)]
+
+    make().fit(X, Y, epochs=2, progress=True, callbacks=callbacks())
+    best = cmlp.Trainer.load_checkpoint(tmp_path / "1.safetensors").history["loss"][0]
+    stopper, saver = callbacks()
+    make().fit(X, Y, epochs=3, callbacks=[saver, stopper], resume=tmp_path / "1.safetensors")
+    assert saver.best <= best
+
+
 def test_between_single_steps(tmp_path):
     path = tmp_path / "c.safetensors"
     a = make(2)

@@ -353,6 +353,15 @@ class TestArrayLikes:
             two_layers().predict(x)
 
 
+def test_classes_are_sorted():
+    net = two_layers()
+    net.classes = ["a", "b", "c"]
+    assert isinstance(net.classes, np.ndarray)
+    for wrong in (["b", "a"], ["a", "a"], [["a"]]):
+        with pytest.raises(ValueError, match="classes is .*; expected different labels"):
+            net.classes = wrong
+
+
 class TestFlat:
     def test_order(self):
         net = two_layers()

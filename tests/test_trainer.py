@@ -2,6 +2,7 @@ import copy
 import itertools
 import pickle
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -15,6 +16,12 @@ from cmlp import _core
 def build(dtype="float64", sizes=(2, 5, 3), seed=0):
     layers = [cmlp.Dense(a, b, activation="tanh") for a, b in itertools.pairwise(sizes[:-1])]
     return cmlp.Sequential(*layers, cmlp.Dense(*sizes[-2:]), dtype=dtype, seed=seed)
+
+
+def ctrl_c_after(seconds):
+    """A timer that sends SIGINT to the main thread, as a terminal does."""
+    main = threading.main_thread().ident
+    return threading.Timer(seconds, signal.pthread_kill, [main, signal.SIGINT])
 
 
 def reference_of(net):
@@ -367,6 +374,48 @@ class TestFit:
         trainer.fit(*points, epochs=50, batch_size=16)
         assert trainer.evaluate(*points)["accuracy"] > 0.97
 
+    def test_no_python_within_epochs(self, points):
+        def calls(batch_size):
+            trainer = cmlp.Trainer(build("float32"), cmlp.SoftmaxCrossEntropy())
+            trainer.fit(*points, epochs=1, batch_size=batch_size)
+            found = []
+            sys.setprofile(lambda frame, event, arg: found.append(event))
+            try:
+                trainer.fit(*points, epochs=1, batch_size=batch_size)
+            finally:
+                sys.setprofile(None)
+            return len(found)
+
+        assert calls(90) == calls(1)
+
+    def test_a_second_fit_at_once_is_refused(self, points):
+        net = build("float32", sizes=(2, 200, 200, 3))
+        first, second = (cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy()) for _ in range(2))
+        refused = []
+
+        class Meanwhile(cmlp.Callback):
+            every_steps = 1
+
+            def on_steps(self, trainer):
+                return bool(refused)
+
+        def work():
+            while not refused and thread.is_alive():
+                try:
+                    second.train_step(*points)
+                except RuntimeError as error:
+                    refused.append(str(error))
+
+        x, y = np.tile(points[0], (40, 1)), np.tile(points[1], 40)
+        thread = threading.Thread(
+            target=lambda: first.fit(x, y, epochs=300, callbacks=[Meanwhile()], batch_size=None)
+        )
+        thread.start()
+        work()
+        thread.join()
+        assert refused
+        assert "being trained by another call" in refused[0]
+
 
 class TestSchedules:
     def test_inside_the_loop(self, points):
@@ -669,7 +718,7 @@ class TestInterrupt:
             def on_train_end(self, trainer):
                 ended.append(trainer.history.interrupted)
 
-        timer = threading.Timer(0.15, signal.raise_signal, [signal.SIGINT])
+        timer = ctrl_c_after(0.15)
         timer.start()
         try:
             with pytest.raises(KeyboardInterrupt):
@@ -685,7 +734,7 @@ class TestInterrupt:
 
     def test_rows_of_epochs_whose_losses_were_not_seen(self, points):
         trainer = cmlp.Trainer(build(), cmlp.SoftmaxCrossEntropy())
-        timer = threading.Timer(0.15, signal.raise_signal, [signal.SIGINT])
+        timer = ctrl_c_after(0.15)
         timer.start()
         try:
             with pytest.raises(KeyboardInterrupt):
@@ -808,9 +857,23 @@ class TestBestOf:
         with pytest.raises(cmlp.DivergenceError, match="all 1 runs"):
             cmlp.best_of(make, (x, x[:, :1]), seeds=[1], epochs=200)
 
+    def test_ctrl_c_ends_all_runs(self, points):
+        timer = ctrl_c_after(0.2)
+        timer.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                cmlp.best_of(self.build, points, n_runs=4, epochs=10**8)
+        finally:
+            timer.cancel()
+
+    def test_trainers_get_their_threads_back(self, points):
+        found = cmlp.best_of(self.build, points, n_runs=2, epochs=1)
+        assert [trainer.n_threads for trainer in found.trainers] == [None, None]
+
     @pytest.mark.parametrize(
         ("arguments", "error", "words"),
         [
+            ({"callbacks": [cmlp.EarlyStopping()]}, TypeError, "expected a function that makes"),
             ({"build": 3}, TypeError, "build is 3"),
             ({"build": lambda seed: seed}, TypeError, "build gave 0"),
             ({"data": X}, TypeError, "data is ndarray"),
