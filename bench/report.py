@@ -25,7 +25,7 @@ def tables(results: Json) -> list[Table]:
     """All tables of the results."""
     makers: dict[str, Callable[[Json], list[Table]]] = {
         "limits": lambda r: [limits_table(r)],
-        "train": lambda r: [train_table(r), share_table(r)],
+        "train": lambda r: [summary_table(r), train_table(r), share_table(r)],
         "inference": lambda r: [inference_table(r)],
         "kernels": lambda r: [kernels_table(r)],
         "threads": lambda r: [threads_table(r)],
@@ -130,6 +130,29 @@ def comparison(
         ends = [item["best_peer"] or MISSING, times(item["times_faster"])]
         table.rows.append([*cells(item), *columns, *ends])
     table.notes = problems(measured, lambda item: " ".join(cells(item)))
+    return table
+
+
+def summary_table(results: Json) -> Table:
+    """Training steps of cmlp against the fastest peer, for the README."""
+    header = ["net", "batch", "cmlp fit, us", "cmlp train_step, us", "GFLOP/s", "share of the peak"]
+    table = Table("Training step against the best peer", [*header, "best peer", "us", "ratio"])
+    for item in results["train"]:
+        seconds = seconds_by_variant(item)
+        fit: Json = next((row for row in item["rows"] if row["variant"] == "cmlp fit"), {})
+        table.rows.append(
+            [
+                item["title"],
+                str(item["batch"]),
+                number(seconds.get("cmlp fit"), 1e6),
+                number(seconds.get("cmlp train_step"), 1e6),
+                number(fit.get("gflops")),
+                percent(fit.get("share")),
+                item["best_peer"] or MISSING,
+                number(seconds.get(item["best_peer"]), 1e6),
+                times(item["times_faster"]),
+            ]
+        )
     return table
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -76,11 +77,9 @@ class Worker:
             If the job failed or the process ended.
         """
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # _receive says why
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # _receive says why
         reply = self._receive()
         self.idle = reply["idle"]
         return reply
@@ -232,7 +231,8 @@ def compare(
             if entry.problem is None:
                 turn(entry, str(number), effort.seconds, units)
     for worker in {id(e.worker): e.worker for e in entries}.values():
-        worker.ask(do="close")
+        with suppress(WorkerError):  # one that has ended has said so in its entries
+            worker.ask(do="close")
     return [entry.result() for entry in entries]
 
 

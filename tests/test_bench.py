@@ -188,6 +188,16 @@ def test_failures_of_a_worker_are_told() -> None:
         assert numpy.call("copy_bandwidth", threads=1, seconds=0.0, megabytes=1) > 0
 
 
+def test_a_worker_that_ends_does_not_end_the_run() -> None:
+    spec = {"net": "2-4-1", "dtype": "float32", "threads": 1}
+    with rounds.Worker("numpy", 1) as numpy, rounds.Worker("numpy", 1) as other:
+        entries = [rounds.Entry(w, "train", "NumPy", dict(spec)) for w in (numpy, other)]
+        other._process.kill()
+        good, bad = rounds.compare(entries, rounds.Effort(1, 1e-4), 1e-4)
+    assert good["rounds"] == 1
+    assert "ended with" in bad["problem"]
+
+
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hidden = tmp_path / "jax.py"
     hidden.write_text("raise ImportError('no jax here')\n")
