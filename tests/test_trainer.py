@@ -388,32 +388,29 @@ class TestFit:
 
         assert calls(90) == calls(1)
 
-    def test_a_second_fit_at_once_is_refused(self, points):
+    def test_training_one_net_twice_at_once_is_refused(self, points):
         net = build("float32", sizes=(2, 200, 200, 3))
-        first, second = (cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy()) for _ in range(2))
+        trainers = [cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy()) for _ in range(2)]
         refused = []
 
-        class Meanwhile(cmlp.Callback):
-            every_steps = 1
+        class Stop(cmlp.Callback):
+            every_seconds = 0.01
 
             def on_steps(self, trainer):
                 return bool(refused)
 
-        def work():
-            while not refused and thread.is_alive():
-                try:
-                    second.train_step(*points)
-                except RuntimeError as error:
-                    refused.append(str(error))
+        def work(trainer):
+            try:
+                trainer.fit(*points, epochs=10**5, batch_size=90, callbacks=[Stop()])
+            except RuntimeError as error:
+                refused.append(str(error))
 
-        x, y = np.tile(points[0], (40, 1)), np.tile(points[1], 40)
-        thread = threading.Thread(
-            target=lambda: first.fit(x, y, epochs=300, callbacks=[Meanwhile()], batch_size=None)
-        )
-        thread.start()
-        work()
-        thread.join()
-        assert refused
+        threads = [threading.Thread(target=work, args=[trainer]) for trainer in trainers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(refused) == 1
         assert "being trained by another call" in refused[0]
 
 
