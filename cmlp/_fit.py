@@ -133,6 +133,7 @@ class Fit:
         if max_steps is not None:
             n_steps = min(n_steps, max_steps)
         lr, momentum = self._rates(n_steps)
+        self.loop.step_number = self.trainer.step_count
         start = time.perf_counter()
         losses, status = self.loop.run(self.data, epochs, self.shuffle, lr, momentum, max_steps)
         elapsed = time.perf_counter() - start

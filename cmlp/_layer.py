@@ -259,6 +259,11 @@ class Segment:
             )
         return self._plan
 
+    def reseed(self, seed: int) -> None:
+        """Draw the masks to come from another seed, if any layer draws."""
+        if any(core.kind in ("dropout", "rrelu") for core in self.cores):
+            self._plan, self._seed = None, seed
+
     @property
     def predictor(self) -> _core.Plan:
         """A plan for ``predict``, which any number of threads may use at once."""

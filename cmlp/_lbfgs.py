@@ -28,7 +28,7 @@ class LbfgsLoop:
     """What a `Fit` asks of a loop, but for running: each iteration is an epoch of one step."""
 
     def __init__(self, trainer: Trainer, batch_size: int) -> None:
-        self.batch_size = batch_size
+        self.batch_size, self.step_number = batch_size, 0
         self.cursor = Cursor(trainer.epoch)
 
     def run(self, *_: Any) -> tuple[list[float], str]:

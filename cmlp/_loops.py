@@ -20,6 +20,9 @@ from .losses import Loss
 from .network import Sequential, run_backward, run_forward, run_predict
 from .optimizers import Optimizer
 
+# Seeds of steps are so far apart; 2**64 divided by the golden ratio.
+_ODD = 0x9E3779B97F4A7C15
+
 Rate = float | NDArray[np.float64]
 
 
@@ -59,6 +62,7 @@ class Loop(Protocol):
 
     batch_size: int
     cursor: Cursor
+    step_number: int  # of the trainer's next step; set before run and step
 
     def run(
         self,
@@ -95,7 +99,9 @@ def compiled(net: Sequential, loss: Any) -> bool:
 
 
 class CompiledLoop:
-    """Whole epochs in the core."""
+    """Whole epochs in the core, which counts the steps itself."""
+
+    step_number = 0
 
     def __init__(
         self,
@@ -156,7 +162,7 @@ class PythonLoop:
     ) -> None:
         self.net, self.loss, self.optimizer = net, loss, optimizer
         self.batch_size, self.seed = batch_size, seed
-        self.cursor = Cursor()
+        self.cursor, self.step_number = Cursor(), 0
         self.gradients = Gradients(net, loss, batch_size, n_threads, seed)
         self._good: Array | None = None
 
@@ -194,6 +200,8 @@ class PythonLoop:
         return losses, "done"
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
+        self.gradients.reseed(self.step_number)
+        self.step_number += 1
         loss = self.gradients.compute(data)
         if isfinite(loss) and mass_of(data) > 0.0:
             self._update(data, lr, momentum)
@@ -229,13 +237,19 @@ class Gradients:
     def __init__(
         self, net: Sequential, loss: Any, batch_size: int, n_threads: int | None, seed: int
     ) -> None:
-        self.loss = loss
+        self.loss, self.seed = loss, seed
         self.parts = net.split(
             n_threads=n_threads,
             seed=seed,
             rows=batch_size,
             without_output=isinstance(loss, Loss) and pair(net, loss) == "fused",
         )
+
+    def reseed(self, step_number: int) -> None:
+        """Make the masks of dropout a function of the seed and this number alone."""
+        for part in self.parts:
+            if isinstance(part, Segment):
+                part.reseed((self.seed + step_number * _ODD) % 2**64)
 
     def outputs(self, x: Array) -> Array:
         """What the loss takes, as in prediction."""

@@ -211,6 +211,7 @@ class Trainer:
         if isinstance(self.optimizer, LBFGS):
             raise TypeError("the optimizer is LBFGS, which has no single steps; use fit")
         loop = self._loop_for(len(data))
+        loop.step_number = self.step_count
         optimizer = self.optimizer
         momentum = (
             optimizer.momentum_values(self.step_count, 1)

@@ -51,7 +51,7 @@ class Gain:
 def make(optimizer=0, schedule=0, python=False):
     layers = [cmlp.Dense(3, 8, activation="tanh"), cmlp.Dropout(0.2), cmlp.PReLU()]
     if python:
-        layers[1:] = [Gain(8)]
+        layers.insert(1, Gain(8))
     net = cmlp.Sequential(*layers, cmlp.Dense(8, 3), seed=1)
     loss = cmlp.SoftmaxCrossEntropy(class_weight={1: 2.0})
     return cmlp.Trainer(net, loss, OPTIMIZERS[optimizer](), schedule=SCHEDULES[schedule])
@@ -143,9 +143,10 @@ def test_callbacks_are_known_by_their_class(tmp_path):
     assert saver.best <= best
 
 
-def test_between_single_steps(tmp_path):
+@pytest.mark.parametrize("python", [False, True])
+def test_between_single_steps(python, tmp_path):
     path = tmp_path / "c.safetensors"
-    a = make(2)
+    a = make(2, python=python)
     for i in range(0, 64, 16):
         a.train_step(X[i : i + 16], Y[i : i + 16])
     a.save_checkpoint(path)
