@@ -9,23 +9,18 @@ import numpy as np
 from .._checks import Array
 from ..callbacks import Callback
 from ..history import Row
-from ..losses import SquaredError
+from ..losses import Loss, SquaredError
 from ..trainer import Trainer
 from .classifiers import Classifier
 
 
-class _PerceptronCriterion:
+class _PerceptronCriterion(Loss):
     """Mean of max(0, -t u) for t = -1 or 1, whose slope is -t for every mistake.
 
     A sample on the line itself, u = 0, is a mistake: all are at the start.
     """
 
-    def forward(self, u: Array, t: Array, sample_weight: Array | None = None) -> float:
-        self._du = np.where(t * u <= 0, -t, 0) / len(u)
-        return float(np.maximum(-t * u, 0).mean())
-
-    def backward(self) -> Array:
-        return self._du
+    name = "perceptron"
 
 
 class _UpdateVanishes(Callback):
