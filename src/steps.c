@@ -86,41 +86,20 @@ static void prelu_backward(const step *s, const pass *p, size_t rows, const void
         s->k->prelu_back(rows, s->layer->pad_out, d, s->ld_out, x, s->ld_in, s->layer->b, dx, s->ld_in);
 }
 
-/* Factors of dropout (0 or 1/(1 - rate)) and of randomised ReLU (1, or a slope where x < 0).  A factor is a
- * function of the seed, the step, the layer, the row of the minibatch and the column alone. */
-#define DEFINE_MASK(type)                                                                               \
-    static void mask_##type(const step *s, const pass *p, size_t rows, const type *x, type *mask)       \
-    {                                                                                                   \
-        const double *param = s->layer->spec.param;                                                     \
-        int dropout = s->layer->spec.kind == CMLP_DROPOUT;                                              \
-        double rate = p->training ? param[0] : 0.0, mean = 0.5 * (param[0] + param[1]);                 \
-        double low = p->training ? param[0] : mean, high = p->training ? param[1] : mean;               \
-        type keep = (type)(1.0 / (1.0 - rate));                                                         \
-        uint32_t key[2] = {(uint32_t)p->seed, (uint32_t)(p->seed >> 32) ^ (uint32_t)(s->index + 1) << 16}; \
-        for (size_t r = 0; r < rows; r++)                                                               \
-            for (size_t j = 0; j < s->n_out; j += 4) {                                                  \
-                uint32_t bits[4], counter[4] = {(uint32_t)(j / 4), (uint32_t)(p->row + r),              \
-                                                (uint32_t)p->t, (uint32_t)(p->t >> 32)};                \
-                cmlp_philox(counter, key, bits);                                                        \
-                for (size_t l = 0; l < 4 && j + l < s->n_out; l++) {                                    \
-                    double random = (double)bits[l] * 0x1p-32;                                          \
-                    size_t at = r * s->ld_out + j + l;                                                  \
-                    if (dropout)                                                                        \
-                        mask[at] = random < rate ? (type)0 : keep;                                      \
-                    else                                                                                \
-                        mask[at] = x[at] < 0 ? (type)(low + (high - low) * random) : (type)1;           \
-                }                                                                                       \
-            }                                                                                           \
-    }
-DEFINE_MASK(float)
-DEFINE_MASK(double)
-
+/* Factors of dropout (0 or 1/(1 - rate)) and of randomised ReLU (1, or a slope where x < 0). */
 static void make_mask(const step *s, const pass *p, size_t rows, const void *x, void *mask)
 {
-    if (s->k->size == sizeof(float))
-        mask_float(s, p, rows, x, mask);
-    else
-        mask_double(s, p, rows, x, mask);
+    const double *param = s->layer->spec.param;
+    double rate = p->training ? param[0] : 0.0, mean = 0.5 * (param[0] + param[1]);
+    cmlp_random_args args = {.key = {(uint32_t)p->seed, (uint32_t)(p->seed >> 32) ^ (uint32_t)(s->index + 1) << 16},
+                             .t = p->t,
+                             .row = p->row,
+                             .slopes = s->layer->spec.kind == CMLP_RRELU,
+                             .low = p->training ? param[0] : mean,
+                             .high = p->training ? param[1] : mean,
+                             .keep = 1.0 / (1.0 - rate),
+                             .threshold = (uint32_t)(rate * 0x1p32)};
+    s->k->random_factors(rows, s->n_out, s->ld_out, x, &args, mask);
 }
 
 static void random_forward(const step *s, const pass *p, size_t rows, const void *x, size_t ldx, void *u,

@@ -39,6 +39,17 @@ typedef struct {
     double gscale;                     /* gradients are multiplied by it (clipping by norm) */
 } cmlp_update_args;
 
+/* Factors that are a function of the key, t, the row and the column alone. */
+typedef struct {
+    uint32_t key[2];
+    uint64_t t;
+    size_t row;          /* number of the first row */
+    int slopes;          /* not 0: slopes from low to high where x < 0, else 1 */
+    double low, high;
+    double keep;         /* slopes = 0: keep, or 0 where 32 random bits are below the threshold */
+    uint32_t threshold;
+} cmlp_random_args;
+
 /* c (m, n padded) = bias + a (m, k) b; b packed with panels of nr; n a multiple of vw; bias (n) or NULL. */
 typedef void cmlp_product_fn(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *b,
                              size_t nr, const void *bias, void *c, size_t ldc);
@@ -71,6 +82,9 @@ typedef void cmlp_prelu_back_fn(size_t rows, size_t n, const void *dy, size_t ld
 /* dslope (n padded) = sum over rows of dy x where x < 0; accumulate: added to dslope. */
 typedef void cmlp_prelu_slope_fn(size_t rows, size_t n, const void *dy, size_t ldd, const void *x, size_t ldx,
                                  int accumulate, void *dslope);
+/* factors (rows of n, ld apart like x's); x is read for slopes alone. */
+typedef void cmlp_random_factors_fn(size_t rows, size_t n, size_t ld, const void *x,
+                                    const cmlp_random_args *args, void *factors);
 /* Sum over the rows of weight * loss; a fixed order for given rows. */
 typedef double cmlp_loss_fn(int id, const cmlp_loss_args *args);
 /* One step over n elements; s1, s2 the optimizer's slots (not touched where it has none). */
@@ -88,7 +102,7 @@ typedef double cmlp_fma_loop_fn(size_t rounds);
 
 #define CMLP_KERNEL_LIST(F)                                                                             \
     F(product) F(outer) F(column_sums) F(transpose) F(activate) F(derive) F(softmax) F(softmax_back)    \
-    F(prelu) F(prelu_back) F(prelu_slope) F(loss) F(update) F(multiply) F(add) F(sum_squares) F(all_finite)     \
+    F(prelu) F(prelu_back) F(prelu_slope) F(random_factors) F(loss) F(update) F(multiply) F(add) F(sum_squares) F(all_finite)     \
     F(fma_loop)
 
 typedef struct {
