@@ -243,6 +243,7 @@ class TestRefused:
             {"schedule_class": "Cosine", "schedule": {"class": "Cosine", "n_steps": 0}},
             {"fit": {"first_epoch": 0}},
             {"fit": 3},
+            {"optimizer_class": "Adam"},
             {"history": ["auc"]},
             {"history": [3]},
             {"optimizer_steps": 2**70},

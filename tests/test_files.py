@@ -109,6 +109,34 @@ class TestRoundTrip:
         ):
             cmlp.load(path)
 
+    @pytest.mark.parametrize("shape", [(2,), (3, 1)])
+    def test_values_of_the_user_must_fit(self, shape, path, monkeypatch):
+        monkeypatch.setattr(layers, "_REGISTERED", {})
+
+        @cmlp.register_layer
+        class Shift:
+            shape = (3,)
+
+            def __init__(self):
+                self.shift = np.zeros(self.shape)
+
+            def forward(self, x, training=False):
+                return x
+
+            def backward(self, dy):
+                return dy
+
+            def parameters(self):
+                return {"shift": self.shift}
+
+            def config(self):
+                return {}
+
+        cmlp.Sequential(cmlp.Dense(2, 3), Shift()).save(path)
+        Shift.shape = shape
+        with pytest.raises(cmlp.FormatError, match=r"layers\.1\.shift has shape \(3,\); expected"):
+            cmlp.load(path)
+
     def test_other_readers_of_safetensors(self, path):
         from safetensors.numpy import load_file
 

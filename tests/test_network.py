@@ -219,6 +219,11 @@ class TestPredict:
             assert net.predict(x, out=out) is out
             assert np.array_equal(out, net.predict(x))
 
+    def test_out_of_a_net_with_layers_in_python(self, mixed, rng):
+        x, out = rng.normal(size=(5, 4)), np.empty((5, 3))
+        assert mixed.predict(x, out=out) is out
+        assert np.array_equal(out, mixed.predict(x))
+
     @pytest.mark.parametrize(
         ("out", "error", "words"),
         [

@@ -208,6 +208,25 @@ class TestPython:
         for a, b in zip(*results, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
 
+    @pytest.mark.parametrize(
+        "optimizer",
+        [
+            cmlp.SGD(0.1, weight_decay=0.5, l1=0.1, decay_over_batch=True),
+            cmlp.AdamW(0.01, weight_decay=0.5, decay_over_batch=True),
+        ],
+        ids=repr,
+    )
+    def test_decay_over_the_batch(self, optimizer, points, rng):
+        weight = rng.random(90)
+        results = []
+        for which in ((), ("layer",), ("loss",)):
+            net, loss, _ = self.pieces(which)
+            trainer = cmlp.Trainer(net, loss, copy.deepcopy(optimizer), seed=3)
+            trainer.fit(*points, epochs=3, batch_size=16, sample_weight=weight)
+            results.append(net.get_flat())
+        np.testing.assert_allclose(results[0], results[1], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(results[0], results[2], rtol=1e-9, atol=1e-12)
+
     def test_metrics_of_a_loss(self, points):
         trainer = cmlp.Trainer(*self.pieces(("loss",)))
         assert set(trainer.evaluate(*points)) == {"loss", "hits"}
