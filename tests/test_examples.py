@@ -1,12 +1,14 @@
 """The examples run, and print the lecture notes' own numbers."""
 
+import doctest
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "examples"
 
 NUMBERS = {
     "boolean_nets": [
@@ -90,3 +92,15 @@ def test_pictures(name, monkeypatch, capsys, tmp_path):
     for number in [*NUMBERS[name], f"picture: {path}"]:
         assert number in printed
     assert path.stat().st_size > 5000
+
+
+def test_page_of_the_lecture_notes():
+    page = ROOT / "docs" / "from-the-lecture-notes.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert tried > 20 and not failed
+
+
+def test_page_names_every_example():
+    page = (ROOT / "docs" / "from-the-lecture-notes.md").read_text(encoding="utf-8")
+    for name in NUMBERS:
+        assert f"`{name}.py`" in page
