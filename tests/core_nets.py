@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from math import erfc, sqrt
 
 import numpy as np
-from oracle import ACTIVATIONS, Updates, loss_value, softmax
+from oracle import ACTIVATIONS, Updates, softmax
+from oracle import loss_value as common_loss_value
 
 from cmlp import _core
 
@@ -50,9 +51,13 @@ def sigmoid(u):
 
 def normal_cdf(u):
     """The standard normal distribution's Phi, without cancellation on either side."""
-    return np.fromiter((0.5 * erfc(-v / sqrt(2.0)) for v in np.ravel(u)), float).reshape(
-        np.shape(u)
-    )
+    u = np.asarray(u, float)
+    near = np.abs(u) < 2.0**-12
+    # By Taylor's series, whose next term is below 1e-17.
+    small = np.where(near, u, 0.0)
+    found = 0.5 + small * (1.0 - small * small / 6.0) / sqrt(2.0 * np.pi)
+    found[~near] = [0.5 * erfc(-v / sqrt(2.0)) for v in u[~near]]
+    return found
 
 
 # The shared oracle's formulas, but where those lose digits to cancellation.
@@ -91,8 +96,15 @@ def as_rows(t, n):
     return np.eye(n)[t] if np.ndim(t) == 1 else np.asarray(t, float)
 
 
+def loss_value(name, y, t, w=None, param=None):
+    """Mean loss of outputs or logits y against labels or rows t."""
+    if name != "perceptron":
+        return common_loss_value(name, y, t, w, param)
+    return float(np.average(np.maximum(-t * y, 0.0).sum(axis=1), weights=w))
+
+
 def loss_delta(name, y, t, w=None, param=None):
-    """Gradient of oracle.loss_value with respect to y."""
+    """Gradient of loss_value with respect to y."""
     t = as_rows(t, y.shape[1])
     w = np.ones(len(y)) if w is None else np.asarray(w, float)
     e = y - t
@@ -106,6 +118,7 @@ def loss_delta(name, y, t, w=None, param=None):
             "binary_cross_entropy": sigmoid(y) - t,
             "absolute_error": np.sign(e),
             "huber": np.clip(e, -(param or 1.0), param or 1.0),
+            "perceptron": np.where(t * y > 0.0, 0.0, -t),
             "poisson": np.exp(np.minimum(y, 700.0)) - t,
         }[name]
     return d * (w / w.sum())[:, None]
@@ -117,6 +130,8 @@ def targets_for(loss, rng, n, n_out, dtype="float64"):
         return rng.dirichlet(np.ones(n_out), size=n).astype(dtype)
     if loss == "binary_cross_entropy":
         return rng.random((n, n_out)).astype(dtype)
+    if loss == "perceptron":
+        return rng.choice([-1.0, 1.0], (n, n_out)).astype(dtype)
     if loss == "poisson":
         return rng.poisson(2.0, (n, n_out)).astype(dtype)
     return rng.normal(size=(n, n_out)).astype(dtype)

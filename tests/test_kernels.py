@@ -12,12 +12,13 @@ from core_nets import (
     any_number_of_threads,
     backward,
     loss_delta,
+    loss_value,
     targets_for,
     using,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import Updates, loss_value, softmax
+from oracle import Updates, softmax
 
 from cmlp import _core
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from core_nets import ISAS, build, flat, problem, snapshot, using
-from oracle import loss_value
+from core_nets import ISAS, build, flat, loss_value, problem, snapshot, using
 
 from cmlp import _core
 
