@@ -1,0 +1,601 @@
+"""What the lecture notes describe, row by row, against their own numbers.
+
+Rows are those of the page "From the lecture notes to the code"; everything goes through the
+package's public names.
+"""
+
+import numpy as np
+import pytest
+from oracle import loss_value, numerical_gradient, relative_error, sigmoid, softmax
+
+import cmlp
+from cmlp import datasets, graph, models
+
+XOR = datasets.boolean("xor")
+
+
+def net_of(*layers, seed=0):
+    return cmlp.Sequential(*layers, dtype="float64", seed=seed)
+
+
+def given(weights, activations):
+    """A net whose weights and biases are given."""
+    net = net_of(
+        *[
+            cmlp.Dense(np.shape(w)[1], np.shape(w)[0], activation=a)
+            for (w, _), a in zip(weights, activations, strict=True)
+        ]
+    )
+    for layer, (w, b) in zip(net.layers, weights, strict=True):
+        layer.weight, layer.bias = w, b
+    return net
+
+
+class TestRow1LinearRegression:
+    def test_least_squares_of_the_exclusive_or(self):
+        for method in ("closed_form", "gradient"):
+            model = models.LinearRegression(method=method).fit(XOR.x, XOR.y)
+            np.testing.assert_allclose(model.weight, [[0, 0]], atol=1e-6)
+            np.testing.assert_allclose(model.bias, [0.5], atol=1e-6)
+
+    def test_both_ways_agree_on_vectors(self, rng):
+        x, t = rng.normal(size=(50, 4)), rng.normal(size=(50, 3))
+        exact = models.LinearRegression().fit(x, t)
+        descent = models.LinearRegression(method="gradient").fit(x, t)
+        np.testing.assert_allclose(descent.weight, exact.weight, atol=1e-6)
+        np.testing.assert_allclose(descent.bias, exact.bias, atol=1e-6)
+
+    @pytest.mark.parametrize("degree", [1, 2, 9])
+    def test_polynomials(self, degree):
+        x = np.linspace(0, 1, 10)
+        t = np.sin(2 * np.pi * x)
+        features = models.polynomial_features(x, degree)
+        left = t - models.LinearRegression().fit(features, t).predict(features)
+        best = t - np.polyval(np.polyfit(x, t, degree), x)
+        assert (left**2).sum() == pytest.approx((best**2).sum(), abs=1e-9)
+
+    def test_classes_as_one_of_k(self, points):
+        x, labels = points
+        model = models.LinearRegression().fit(x, np.eye(3)[labels])
+        assert (model.predict(x).argmax(axis=1) == labels).mean() > 0.95
+
+
+class TestRow2NonlinearRegression:
+    def test_error_and_delta(self, rng):
+        x, t = rng.normal(size=(7, 3)), rng.random((7, 2))
+        layer = cmlp.Dense(3, 2, activation="sigmoid").build(3, "float64", 0)
+        loss = cmlp.SquaredError()
+        y = layer.forward(x)
+        assert loss.forward(y, t) == pytest.approx(((y - t) ** 2).sum() / (2 * 7))
+        layer.backward(loss.backward())
+        delta = (y - t) * y * (1 - y)
+        np.testing.assert_allclose(layer.grad_weight, delta.T @ x / 7, rtol=1e-12)
+        np.testing.assert_allclose(layer.grad_bias, delta.mean(axis=0), rtol=1e-12)
+
+
+class TestRow3LogisticRegression:
+    def test_gradient_and_decision(self, rng):
+        x, t = rng.normal(size=(9, 3)), rng.integers(2, size=9)
+        layer = cmlp.Dense(3, 1).build(3, "float64", 0)
+        loss = cmlp.BinaryCrossEntropy()
+        u = layer.forward(x)
+        y = sigmoid(u)[:, 0]
+        by_hand = -(t * np.log(y) + (1 - t) * np.log(1 - y)).mean()
+        assert loss.forward(u, t) == pytest.approx(by_hand)
+        layer.backward(loss.backward())
+        np.testing.assert_allclose(layer.grad_weight[0], (y - t) @ x / 9, rtol=1e-12)
+
+    def test_decides_at_one_half(self, rng):
+        x = rng.normal(size=(60, 2))
+        labels = (x[:, 0] + 0.5 * rng.normal(size=60) > 0).astype(int)
+        model = models.LogisticRegression().fit(x, labels)
+        assert (model.predict(x) == (model.predict_proba(x)[:, 1] >= 0.5)).all()
+
+
+class TestRow4Softmax:
+    def test_jacobian(self):
+        u = np.array([[1.0, -0.5, 2.0, 0.3]])
+        layer = cmlp.Softmax().build(4, "float64")
+        rows = []
+        for i in range(4):
+            h = layer.forward(u)
+            rows.append(layer.backward(np.eye(4)[i : i + 1])[0])
+        np.testing.assert_allclose(rows, np.diag(h[0]) - np.outer(h, h), atol=1e-15)
+
+    def test_delta_is_y_minus_t(self, rng):
+        u, labels = rng.normal(size=(6, 4)), rng.integers(4, size=6)
+        loss = cmlp.SoftmaxCrossEntropy()
+        value = loss.forward(u, labels)
+        assert value == pytest.approx(-np.log(softmax(u)[np.arange(6), labels]).mean())
+        np.testing.assert_allclose(loss.backward(), (softmax(u) - np.eye(4)[labels]) / 6)
+
+    def test_common_shift_changes_nothing(self, rng):
+        x = rng.normal(size=(5, 3))
+        net = net_of(cmlp.Dense(3, 4, activation="softmax"))
+        before = net.predict(x)
+        net.layers[0].weight = net.layers[0].weight + rng.normal(size=3)
+        np.testing.assert_allclose(net.predict(x), before, rtol=1e-12)
+
+    def test_two_classes_are_a_sigmoid_of_the_difference(self, rng):
+        x = rng.normal(size=(5, 3))
+        net = net_of(cmlp.Dense(3, 2, activation="softmax"))
+        w = net.layers[0].weight
+        np.testing.assert_allclose(net.predict(x)[:, 0], sigmoid(x @ (w[0] - w[1])), rtol=1e-12)
+
+    def test_decay_is_for_w_only(self, points):
+        x, labels = points
+        model = models.SoftmaxRegression(lr=0.5, momentum=0.0, weight_decay=0.1, max_epochs=1).fit(
+            x, labels
+        )
+        step = (softmax(np.zeros((90, 3))) - np.eye(3)[labels]) / 90
+        np.testing.assert_allclose(model.bias, -0.5 * step.sum(axis=0), atol=1e-12)
+        again = models.SoftmaxRegression(lr=0.5, momentum=0.0, weight_decay=0.1, max_epochs=2).fit(
+            x, labels
+        )
+        d = (softmax(x @ model.weight.T + model.bias) - np.eye(3)[labels]) / 90
+        w = model.weight - 0.5 * d.T @ x - 0.5 * 0.1 * model.weight
+        np.testing.assert_allclose(again.weight, w, rtol=1e-12)
+        np.testing.assert_allclose(again.bias, model.bias - 0.5 * d.sum(axis=0), rtol=1e-12)
+
+
+UNITS = [
+    models.Perceptron(max_epochs=100),
+    models.Perceptron(batch_size=None, lr=0.5),
+    models.Adaline(),
+    models.Adaline(batch_size=None, lr=0.1),
+]
+
+
+class TestRow5PerceptronAndAdaline:
+    @pytest.mark.parametrize("model", UNITS, ids=repr)
+    @pytest.mark.parametrize("low", [0, -1])
+    @pytest.mark.parametrize("name", ["and", "or"])
+    def test_learns_and_and_or(self, name, low, model):
+        table = datasets.boolean(name)
+        labels = np.where(table.y, 1, low)
+        assert model.fit(table.x, labels).score(table.x, labels) == 1.0
+        assert model.converged
+
+    @pytest.mark.parametrize("model", UNITS, ids=repr)
+    @pytest.mark.parametrize("low", [0, -1])
+    def test_cannot_learn_xor(self, low, model):
+        labels = np.where(XOR.y, 1, low)
+        assert model.fit(XOR.x, labels).score(XOR.x, labels) <= 0.75
+
+
+class TestRow6OneVersusRest:
+    def test_k_sigmoid_units_with_one_of_k_targets(self, points):
+        x, labels = points
+        by_label = net_of(cmlp.Dense(2, 6, activation="tanh"), cmlp.Dense(6, 3))
+        by_row = by_label.copy()
+        for net, y in ((by_label, labels), (by_row, np.eye(3)[labels])):
+            trainer = cmlp.Trainer(net, cmlp.BinaryCrossEntropy(), cmlp.SGD(0.5))
+            trainer.fit(x, y, epochs=20, batch_size=10)
+            assert trainer.evaluate(x, y)["accuracy"] == 1.0
+        np.testing.assert_array_equal(by_label.get_flat(), by_row.get_flat())
+        np.testing.assert_allclose(by_label.predict_proba(x), sigmoid(by_label.predict(x)))
+        assert models.OneVsRest(max_epochs=50).fit(x, labels).score(x, labels) == 1.0
+
+
+class TestRow7GivenWeights:
+    def test_and_of_the_notes(self):
+        y = given([([[20, 20]], [-30])], ["sigmoid"]).predict(XOR.x)
+        expected = 1 / (1 + np.exp([30.0, 10.0, 10.0, -10.0]))
+        np.testing.assert_allclose(y[:, 0], expected, rtol=1e-12)
+
+    @pytest.mark.parametrize("name", ["and", "or", "not", "nor", "nand", "xnor", "xor"])
+    def test_boolean_nets(self, name):
+        table = datasets.boolean(name)
+        assert models.boolean_net(name).predict(table.x)[:, 0] == pytest.approx(table.y, abs=1e-4)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_xor_both_ways(self, dtype):
+        signs = models.boolean_net("xor_signs", dtype)
+        assert signs.predict(XOR.x)[:, 0].tolist() == [-1, 1, 1, -1]
+        hidden = cmlp.Sequential(signs.layers[0], dtype=dtype, seed=0)
+        assert hidden.predict(XOR.x).tolist() == [[0, 0], [1, 0], [1, 0], [2, 1]]
+        assert models.boolean_net("xor", dtype).predict(XOR.x)[:, 0].tolist() == [0, 1, 1, 0]
+
+    def test_one_sample_and_a_batch(self, rng):
+        net = net_of(*[cmlp.Dense(4, 4, activation="tanh") for _ in range(7)])
+        x = rng.normal(size=(5, 4))
+        y = x
+        for layer in net.layers:
+            y = np.tanh(y @ layer.weight.T + layer.bias)
+        np.testing.assert_allclose(net.predict(x), y, rtol=1e-12)
+        np.testing.assert_allclose(net.predict(x[2]), y[2], rtol=1e-12)
+
+
+SLOPES_FROM_OUTPUT = {
+    "sigmoid": lambda u, y: y * (1 - y),
+    "tanh": lambda u, y: 1 - y**2,
+    "relu": lambda u, y: np.where(u > 0, 1.0, 0.0),
+    "leaky_relu": lambda u, y: np.where(u > 0, 1.0, 0.01),
+    "elu": lambda u, y: np.where(u > 0, 1.0, np.exp(np.minimum(u, 0))),
+    "identity": lambda u, y: np.ones_like(u),
+    "softplus": lambda u, y: sigmoid(u),
+    "softsign": lambda u, y: 1 / (1 + abs(u)) ** 2,
+}
+
+
+class TestRow8Activations:
+    @pytest.mark.parametrize("name", SLOPES_FROM_OUTPUT)
+    def test_slopes(self, name):
+        u = np.array([[-3.0, -1.0, -0.2, 0.0, 0.2, 1.0, 3.0]])
+        layer = net_of(cmlp.Dense(7, 7, activation=name))
+        layer.layers[0].weight = np.eye(7)
+        y = layer.forward(u)
+        slope = layer.backward(np.ones_like(u))
+        np.testing.assert_allclose(slope, SLOPES_FROM_OUTPUT[name](u, y), rtol=1e-9)
+
+    def test_slope_of_relu_at_zero_is_zero(self):
+        layer = cmlp.ReLU()
+        layer.forward(np.zeros((1, 1)))
+        assert layer.backward(np.ones((1, 1))).item() == 0.0
+
+    def test_variants_of_relu(self):
+        u = np.array([[-2.0, 0.0, 2.0]])
+        assert cmlp.LeakyReLU(0.1).forward(u).tolist() == [[-0.2, 0, 2]]
+        assert cmlp.PReLU().forward(u).tolist() == [[-0.5, 0, 2]]
+        mean = cmlp.RReLU(0.1, 0.3).forward(u)
+        np.testing.assert_allclose(mean, [[-0.4, 0, 2]])
+        drawn = cmlp.RReLU(0.1, 0.3).forward(np.full((1, 500), -1.0), training=True)
+        assert -0.3 <= drawn.min() < -0.28 < -0.12 < drawn.max() <= -0.1
+
+    def test_training_through_a_step_is_an_error(self):
+        net = net_of(cmlp.Dense(2, 1), cmlp.Step())
+        assert set(net.predict(XOR.x).ravel()) <= {0.0, 1.0}
+        with pytest.raises(ValueError, match="step"):
+            cmlp.Trainer(net, cmlp.SquaredError())
+        net.forward(XOR.x)
+        with pytest.raises(ValueError, match="step"):
+            net.backward(np.ones((4, 1)))
+
+
+class TestRow9Backpropagation:
+    @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+    @pytest.mark.parametrize("ending", ["squared_error", "softmax_cross_entropy"])
+    def test_delta_rules(self, activation, ending, rng):
+        x, t = rng.normal(size=(8, 3)), np.eye(2)[rng.integers(2, size=8)]
+        top = activation if ending == "squared_error" else "identity"
+        net = net_of(
+            cmlp.Dense(3, 5, activation=activation),
+            cmlp.Dense(5, 4, activation=activation),
+            cmlp.Dense(4, 2, activation=top),
+        )
+        kind = cmlp.SquaredError if ending == "squared_error" else cmlp.SoftmaxCrossEntropy
+        loss = kind()
+        loss.forward(net.forward(x), t)
+        net.backward(loss.backward())
+
+        us, ys = [], [x]
+        for layer in net.layers:
+            us.append(ys[-1] @ layer.weight.T + layer.bias)
+            ys.append(SMOOTH[activation](us[-1]))
+        slope = [SLOPES_FROM_OUTPUT[activation](u, y) for u, y in zip(us, ys[1:], strict=True)]
+        delta = (ys[-1] - t) * slope[-1] if ending == "squared_error" else softmax(us[-1]) - t
+        for i in (2, 1, 0):
+            layer = net.layers[i]
+            np.testing.assert_allclose(layer.grad_weight, delta.T @ ys[i] / 8, atol=1e-13)
+            np.testing.assert_allclose(layer.grad_bias, delta.mean(axis=0), atol=1e-13)
+            if i:
+                delta = delta @ layer.weight * slope[i - 1]
+
+    def test_numerical_gradient(self, rng):
+        x, labels = rng.normal(size=(6, 3)), rng.integers(2, size=6)
+        net = net_of(cmlp.Dense(3, 4, activation="softplus"), cmlp.Dense(4, 2))
+        loss = cmlp.SoftmaxCrossEntropy()
+        loss.forward(net.forward(x), labels)
+        net.backward(loss.backward())
+        flat = net.get_flat()
+
+        def value(v):
+            net.set_flat(v)
+            return loss_value("softmax_cross_entropy", net.predict(x), labels)
+
+        assert relative_error(net.get_flat_grad(), numerical_gradient(value, flat)) < 1e-7
+
+
+SMOOTH = {"sigmoid": sigmoid, "tanh": np.tanh, "relu": lambda u: np.maximum(u, 0.0)}
+
+
+class TestRow10Layers:
+    def fresh(self, fused):
+        first = [cmlp.Dense(2, 5, activation="sigmoid")]
+        if not fused:
+            first = [cmlp.Dense(2, 5), cmlp.Sigmoid()]
+        return net_of(*first, cmlp.Dense(5, 3))
+
+    def test_fc_and_act_equal_the_fused_form(self, points):
+        x, labels = points
+        fused, apart = self.fresh(True), self.fresh(False)
+        for net in (fused, apart):
+            cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy()).fit(x, labels, epochs=3, batch_size=30)
+        np.testing.assert_array_equal(fused.get_flat(), apart.get_flat())
+
+    @pytest.mark.parametrize(
+        ("loss", "ending"),
+        [(cmlp.SoftmaxCrossEntropy, []), (cmlp.SquaredError, [cmlp.Sigmoid])],
+    )
+    def test_layer_by_layer_equals_the_trainer(self, loss, ending, points):
+        x, t = points[0], np.eye(3)[points[1]]
+        net = net_of(
+            cmlp.Dense(2, 5), cmlp.Sigmoid(), cmlp.Dense(5, 3), *[kind() for kind in ending]
+        )
+        trained = net.copy()
+        trainer = cmlp.Trainer(trained, loss(), cmlp.SGD(0.2))
+        trainer.fit(x, t, epochs=4, batch_size=None, shuffle=False)
+        error, optimizer = loss(), cmlp.SGD(0.2)
+        for _ in range(4):
+            y = x
+            for layer in net.layers:
+                y = layer.forward(y)
+            error.forward(y, t)
+            delta = error.backward()
+            for layer in reversed(net.layers):
+                delta = layer.backward(delta)
+            optimizer.step(net)
+        np.testing.assert_allclose(net.get_flat(), trained.get_flat(), rtol=1e-10)
+
+
+class TestRow11Losses:
+    @pytest.mark.parametrize("size", [1e4, -1e4])
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_finite_at_large_logits(self, size, dtype):
+        u = np.array([[size, 0.0, -size]], dtype)
+        for loss, t in (
+            (cmlp.SoftmaxCrossEntropy(), [0]),
+            (cmlp.SoftmaxCrossEntropy(), [2]),
+            (cmlp.BinaryCrossEntropy(), [[1.0, 0.0, 0.0]]),
+            (cmlp.SquaredError(), [[1.0, 0.0, 0.0]]),
+        ):
+            assert np.isfinite(loss.forward(u, t))
+            assert np.isfinite(loss.backward()).all()
+        lost = cmlp.SoftmaxCrossEntropy().forward(u, [2])
+        assert lost == pytest.approx(2e4 if size > 0 else 0.0, abs=1e-9)
+
+
+class TestRow12WeightDecay:
+    def trained(self, points, **settings):
+        x, labels = points
+        net = net_of(cmlp.Dense(2, 4, activation="tanh"), cmlp.Dense(4, 3))
+        cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.1, **settings)).fit(
+            x, labels, epochs=1, batch_size=None, shuffle=False
+        )
+        return net
+
+    def test_on_w_and_not_on_b(self, points):
+        before = net_of(cmlp.Dense(2, 4, activation="tanh"), cmlp.Dense(4, 3))
+        plain, decayed = self.trained(points), self.trained(points, weight_decay=0.3)
+        for i, layer in enumerate(before.layers):
+            shrunk = plain.layers[i].weight - 0.1 * 0.3 * layer.weight
+            np.testing.assert_allclose(decayed.layers[i].weight, shrunk, rtol=1e-12)
+            np.testing.assert_array_equal(decayed.layers[i].bias, plain.layers[i].bias)
+
+    def test_both_forms_differ_by_the_scale_of_lambda(self, points):
+        # lambda/(2n) sum of w^2 in the cost, n = 90 samples
+        one = self.trained(points, weight_decay=27.0, decay_over_batch=True)
+        np.testing.assert_allclose(
+            one.get_flat(), self.trained(points, weight_decay=0.3).get_flat(), rtol=1e-12
+        )
+
+    def test_l1(self, points):
+        before = net_of(cmlp.Dense(2, 4, activation="tanh"), cmlp.Dense(4, 3))
+        plain, lasso = self.trained(points), self.trained(points, l1=0.2)
+        w = before.layers[0].weight
+        np.testing.assert_allclose(
+            lasso.layers[0].weight, plain.layers[0].weight - 0.1 * 0.2 * np.sign(w), rtol=1e-12
+        )
+
+
+class TestRow13Momentum:
+    def test_velocity(self):
+        x, t = np.array([[1.0]]), np.array([[0.0]])
+        net = net_of(cmlp.Dense(1, 1, bias=False))
+        net.layers[0].weight = [[1.0]]
+        momentum = cmlp.MomentumStep(0.5, 0.9, after=2)
+        trainer = cmlp.Trainer(net, cmlp.SquaredError(), cmlp.SGD(0.1, momentum=momentum))
+        w, v = 1.0, 0.0
+        for gamma in (0.5, 0.5, 0.9, 0.9, 0.9):
+            trainer.train_step(x, t)
+            v = gamma * v - 0.1 * w
+            w += v
+            assert net.layers[0].weight.item() == pytest.approx(w, rel=1e-12)
+
+
+class TestRow14Schedules:
+    def rates(self, points, schedule, epochs=30, **fit):
+        x, labels = points
+        net = net_of(cmlp.Dense(2, 3))
+        trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.5), schedule)
+        return trainer.fit(x, labels, epochs=epochs, batch_size=30, **fit)["lr"]
+
+    def test_constant(self, points):
+        assert set(self.rates(points, None)) == {0.5}
+
+    def test_a_over_b_plus_t_at_each_iteration(self, points):
+        # three iterations an epoch; the history has the last one's rate
+        rates = self.rates(points, cmlp.InverseTime(a=2.0, b=5.0))
+        np.testing.assert_allclose(rates, 2.0 / (5.0 + 3 * np.arange(30) + 2))
+
+    def test_diminishing_steps(self, points):
+        rates = self.rates(points, cmlp.InverseSqrt())
+        np.testing.assert_allclose(rates, 0.5 / np.sqrt(1 + 3 * np.arange(30) + 2))
+
+    def test_halves_as_convergence_slows(self, points):
+        rates = self.rates(points, cmlp.Halving(threshold=0.1))
+        assert rates[0] == 0.5 and rates[-1] < 0.1
+        ratios = np.unique(np.divide(rates[1:], rates[:-1]))
+        assert set(ratios) == {0.5, 1.0}
+
+    def test_anneals_on_a_held_out_set(self, points):
+        schedule = cmlp.Plateau(threshold=0.05, patience=0)
+        rates = self.rates(points, schedule, validation=points)
+        assert rates[0] == 0.5 and rates[-1] < 0.1
+
+
+class TestRow15Shuffling:
+    def orders(self, shuffle):
+        seen = []
+
+        class Watch:
+            def forward(self, y, t, sample_weight=None):
+                seen.extend(t[:, 0].tolist())
+                self.d = np.zeros_like(y)
+                return 0.0
+
+            def backward(self):
+                return self.d
+
+        x = np.arange(20.0)[:, None]
+        trainer = cmlp.Trainer(net_of(cmlp.Dense(1, 1)), Watch())
+        trainer.fit(x, x, epochs=3, batch_size=6, shuffle=shuffle)
+        return np.array(seen).reshape(3, 20)
+
+    def test_a_new_order_in_each_epoch(self):
+        orders = self.orders(shuffle=True)
+        for order in orders:
+            assert sorted(order) == list(range(20))
+        assert len({tuple(order) for order in orders}) == 3
+
+    def test_not_where_it_is_not_wanted(self):
+        assert (self.orders(shuffle=False) == np.arange(20)).all()
+
+
+class TestRow16Initialisation:
+    @pytest.mark.parametrize(
+        ("init", "std"),
+        [
+            (cmlp.Normal(), 0.01),
+            (cmlp.Xavier(), 1 / 20),
+            (cmlp.Xavier("uniform"), 1 / 20),
+            (cmlp.He(), np.sqrt(2) / 20),
+        ],
+        ids=repr,
+    )
+    def test_moments(self, init, std):
+        layer = cmlp.Dense(400, 300, weight_init=init).build(rng=0)
+        assert layer.weight.mean() == pytest.approx(0, abs=4 * std / np.sqrt(120_000))
+        assert layer.weight.std() == pytest.approx(std, rel=0.02)
+
+    def test_zeros_are_warned_of(self):
+        with pytest.warns(UserWarning, match="will stay alike"):
+            net_of(cmlp.Dense(2, 3, weight_init=cmlp.Zeros()), cmlp.ReLU(), cmlp.Dense(3, 1))
+
+
+class TestRow17Convergence:
+    def test_until_the_weights_converge_or_the_last_epoch(self, points):
+        net = net_of(cmlp.Dense(2, 3))
+        trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.5, weight_decay=0.1))
+        stop = [cmlp.Converged(1e-6)]
+        assert 10 < len(trainer.fit(*points, 5000, batch_size=None, callbacks=stop)) < 5000
+        model = models.SoftmaxRegression(weight_decay=0.1, max_epochs=3).fit(*points)
+        assert model.n_iter == 3 and not model.converged
+
+
+class TestRow18SeparateRuns:
+    def test_the_best_of_several_starts_learns_xor(self):
+        def build(seed):
+            net = net_of(cmlp.Dense(2, 2, activation="tanh"), cmlp.Dense(2, 1), seed=seed)
+            return cmlp.Trainer(net, cmlp.BinaryCrossEntropy(), cmlp.SGD(0.3, momentum=0.9))
+
+        runs = cmlp.best_of(build, (XOR.x, XOR.y), n_runs=8, epochs=500, batch_size=None)
+        assert runs.best.evaluate(XOR.x, XOR.y)["accuracy"] == 1.0
+        assert min(runs.losses) < 0.1 < max(runs.losses)
+
+
+class TestRow19VanishingGradient:
+    def test_sigmoid_and_tanh_against_relu(self, rng):
+        x, labels = rng.normal(size=(100, 20)), rng.integers(2, size=100)
+        kept = {}
+        for activation in ("sigmoid", "tanh", "relu"):
+            hidden = [cmlp.Dense(20, 20, activation=activation) for _ in range(8)]
+            net = net_of(*hidden, cmlp.Dense(20, 2))
+            monitor = cmlp.GradientMonitor(x, labels)
+            trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.01))
+            trainer.fit(x, labels, epochs=1, callbacks=[monitor])
+            kept[activation] = monitor.delta_norms[0, 0] / monitor.delta_norms[0, -1]
+        assert kept["sigmoid"] < 1e-3 < kept["tanh"] < kept["relu"]
+
+
+class TestRow20Graphs:
+    def test_product_of_a_sum(self):
+        x, y, z = (graph.Placeholder(name) for name in "xyz")
+        f = (x + y) * z
+        values = graph.run([f, *graph.gradients(f, [x, y, z])], {x: -2, y: 5, z: -4})
+        assert [float(v) for v in values] == [-12, -4, -4, 3]
+
+    def test_logistic_neuron(self):
+        w = [graph.Variable(v, name=f"w{i}") for i, v in enumerate([2.0, -3.0, -3.0])]
+        x = [graph.Placeholder("x0"), graph.Placeholder("x1")]
+        f = 1 / (1 + graph.exp(-(w[0] * x[0] + w[1] * x[1] + w[2])))
+        feed = {x[0]: -1.0, x[1]: -2.0}
+        value, *dw = (float(v) for v in graph.run([f, *graph.gradients(f, w)], feed))
+        assert value == pytest.approx(sigmoid(np.array(1.0)))
+        slope = value * (1 - value)
+        assert dw == pytest.approx([-slope, -2 * slope, slope])
+
+    @pytest.mark.parametrize(("at_r", "at_t"), [(3.0, 0.5), (-1.0, 2.0), (0.7, -4.0)])
+    def test_paths_that_join(self, at_r, at_t):
+        r, t = graph.Placeholder("r"), graph.Placeholder("t")
+        x, y = r * graph.sin(t), graph.sin(t) ** 2
+        u = x**2 + 2 * y
+        dr, dt = graph.run(graph.gradients(u, [r, t]), {r: at_r, t: at_t})
+        assert float(dr) == pytest.approx(2 * at_r * np.sin(at_t) ** 2)
+        assert float(dt) == pytest.approx((at_r**2 + 2) * np.sin(2 * at_t))
+
+
+class TestRow21PointsOfThePlane:
+    @pytest.mark.parametrize("name", ["circle", "xor", "gauss", "spiral"])
+    def test_classification(self, name):
+        data = datasets.points_2d(name, n=300, noise=0.05, seed=1)
+        x, y, x_test, y_test = data.split()
+        features = datasets.features_2d(x), datasets.features_2d(x_test)
+        net = cmlp.Sequential(
+            cmlp.Dense(7, 12, activation="tanh"),
+            cmlp.Dense(12, 8, activation="tanh"),
+            cmlp.Dense(8, 1),
+            seed=0,
+        )
+        optimizer = cmlp.Adam(0.01, weight_decay=1e-4, l1=1e-5)
+        trainer = cmlp.Trainer(net, cmlp.BinaryCrossEntropy(), optimizer)
+        trainer.fit(features[0], y, epochs=300, batch_size=10)
+        assert trainer.evaluate(features[1], y_test)["accuracy"] > 0.85
+
+    @pytest.mark.parametrize(("name", "error"), [("plane", 1e-3), ("multi_gaussian", 0.03)])
+    def test_regression(self, name, error):
+        x, y, x_test, y_test = datasets.points_2d(name, n=600, seed=1).split()
+        net = cmlp.Sequential(
+            cmlp.Dense(2, 16, activation="tanh"),
+            cmlp.Dense(16, 8, activation="tanh"),
+            cmlp.Dense(8, 1),
+            seed=0,
+        )
+        trainer = cmlp.Trainer(net, cmlp.SquaredError(), cmlp.Adam(0.01))
+        trainer.fit(x, y, epochs=300, batch_size=20)
+        assert trainer.evaluate(x_test, y_test)["mean_squared_error"] < error
+
+
+class TestRow22Digits:
+    def test_fully_connected_in_place_of_convolutions(self):
+        x, y, x_test, y_test = datasets.digits().split()
+        net = cmlp.Sequential(
+            cmlp.Dense(x.shape[1], 32, activation="relu"), cmlp.Dense(32, 10), seed=0
+        )
+        trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.1, momentum=0.9))
+        trainer.fit(x, y, epochs=20, batch_size=32)
+        assert trainer.evaluate(x_test, y_test)["accuracy"] > 0.95
+
+
+class TestRow24HiddenUnits:
+    def test_pictures(self):
+        pyplot = pytest.importorskip("matplotlib.pyplot")
+        net = cmlp.Sequential(cmlp.Dense(64, 9, activation="relu"), cmlp.Dense(9, 10), seed=0)
+        figure, ax = pyplot.subplots()
+        try:
+            assert cmlp.plots.hidden_units(net, image_shape=(8, 8), ax=ax) is ax
+            shown = np.asarray(ax.images[0].get_array().filled(np.nan))
+            tile = net.layers[0].weight[0].reshape(8, 8)
+            np.testing.assert_allclose(shown[:8, :8], tile, rtol=1e-6)
+        finally:
+            pyplot.close(figure)
