@@ -32,6 +32,7 @@ int cmlp_threads_for(int wanted);
 typedef struct {
     _Alignas(CMLP_LINE) atomic_int arrived;
     _Alignas(CMLP_LINE) atomic_int phase;
+    atomic_int sleepers;
 } cmlp_barrier;
 void cmlp_wait(cmlp_barrier *barrier, int n_threads);
 

@@ -11,6 +11,12 @@
 #include <pthread.h>
 #include <sched.h>
 #endif
+#ifdef __linux__
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -142,18 +148,40 @@ void cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx)
     restore_mode(old);
 }
 
-static void relax(unsigned *spins)
+/* Waiting goes on in two stages: spinning, for what the other threads need if each has its processor; then
+ * sleep, because they seem to have none and may need this one. */
+#define SPINS 1500
+
+static void relax(void)
 {
-    ++*spins;
 #if defined(__x86_64__)
     _mm_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+static void sleep_while(cmlp_barrier *barrier, int phase)
+{
+#ifdef __linux__
+    atomic_fetch_add(&barrier->sleepers, 1);
+    syscall(SYS_futex, &barrier->phase, FUTEX_WAIT_PRIVATE, phase, NULL, NULL, 0);
+    atomic_fetch_sub(&barrier->sleepers, 1);
+#else
+    (void)barrier, (void)phase;
 #ifndef _WIN32
-    /* The others may need this very processor. */
-    if (*spins > 2000)
-        sched_yield();
+    sched_yield();
+#endif
+#endif
+}
+
+static void wake(cmlp_barrier *barrier)
+{
+#ifdef __linux__
+    if (atomic_load(&barrier->sleepers))
+        syscall(SYS_futex, &barrier->phase, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+#else
+    (void)barrier;
 #endif
 }
 
@@ -164,10 +192,14 @@ void cmlp_wait(cmlp_barrier *barrier, int n_threads)
     int phase = atomic_load_explicit(&barrier->phase, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == n_threads - 1) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&barrier->phase, phase + 1, memory_order_release);
+        atomic_store(&barrier->phase, phase + 1);
+        wake(barrier);
         return;
     }
-    unsigned spins = 0;
-    while (atomic_load_explicit(&barrier->phase, memory_order_acquire) == phase)
-        relax(&spins);
+    for (int spins = 0; atomic_load_explicit(&barrier->phase, memory_order_acquire) == phase; spins++) {
+        if (spins < SPINS)
+            relax();
+        else
+            sleep_while(barrier, phase);
+    }
 }
