@@ -16,8 +16,8 @@ x is (n, n_in).  Labels may be numbers, booleans or strings.  All arguments are 
 - ``weight_decay`` (0): lambda in the cost E + lambda/2 ||W||^2, on weights and not on the bias.
 - ``batch_size``: samples in a step; None takes them all, 1 is the online form.
 - ``shuffle``: a new order of the samples in each epoch, where there are several steps in it.
-- ``max_epochs``, ``tol``: it has settled when the weights change in an epoch by no more than
-  ``tol`` times their size.
+- ``max_epochs`` (10,000), ``tol`` (1e-6): it has settled when the weights change in an epoch by
+  no more than ``tol`` times their size.
 - ``dtype`` ("float64") and ``seed`` (0, of the order of samples).
 
 For other optimizers, schedules, callbacks and hidden layers there are `Sequential` and `Trainer`.

@@ -47,7 +47,8 @@ class TestLinearRegression:
     @pytest.mark.parametrize("method", ["closed_form", "gradient"])
     def test_equals_scikit_learn(self, method, weight_decay, line):
         x, t = line
-        model = models.LinearRegression(method=method, weight_decay=weight_decay).fit(x, t)
+        settings = {"weight_decay": weight_decay, "tol": 1e-9}
+        model = models.LinearRegression(method=method, **settings).fit(x, t)
         expected = linear_model.Ridge(alpha=len(x) * weight_decay, solver="svd").fit(x, t)
         np.testing.assert_allclose(model.weight, expected.coef_, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(model.bias, expected.intercept_, rtol=1e-5, atol=1e-7)
@@ -181,7 +182,7 @@ class TestSoftmaxRegression:
     @pytest.mark.parametrize("weight_decay", [0.01, 0.2])
     def test_equals_scikit_learn(self, weight_decay, points):
         x, y = points
-        model = models.SoftmaxRegression(weight_decay=weight_decay).fit(x, y)
+        model = models.SoftmaxRegression(weight_decay=weight_decay, tol=1e-9).fit(x, y)
         expected = linear_model.LogisticRegression(
             C=1 / (len(x) * weight_decay), tol=1e-9, max_iter=1000
         ).fit(x, y)
@@ -217,7 +218,7 @@ class TestSoftmaxRegression:
 class TestOneVsRest:
     def test_equals_scikit_learn(self, points):
         x, y = points
-        model = models.OneVsRest(weight_decay=0.05).fit(x, y)
+        model = models.OneVsRest(weight_decay=0.05, tol=1e-9).fit(x, y)
         one = linear_model.LogisticRegression(C=1 / (len(x) * 0.05), tol=1e-9, max_iter=1000)
         expected = OneVsRestClassifier(one).fit(x, y)
         coefficients = np.vstack([e.coef_ for e in expected.estimators_])
@@ -226,12 +227,12 @@ class TestOneVsRest:
 
     def test_answers_are_independent(self, points):
         x, y = points
-        model = models.OneVsRest(weight_decay=0.05).fit(x, y)
+        model = models.OneVsRest(weight_decay=0.05, tol=1e-9).fit(x, y)
         p = model.predict_proba(x)
         np.testing.assert_allclose(p, sigmoid(x @ model.weight.T + model.bias), rtol=1e-9)
         assert abs(p.sum(axis=1) - 1).max() > 0.01
         for k in range(3):
-            alone = models.LogisticRegression(weight_decay=0.05).fit(x, y == k)
+            alone = models.LogisticRegression(weight_decay=0.05, tol=1e-9).fit(x, y == k)
             np.testing.assert_allclose(alone.weight[0], model.weight[k], rtol=1e-5, atol=1e-7)
 
 
@@ -314,7 +315,7 @@ class TestAdaline:
 
     def test_batch_descends_to_the_least_squares(self, two_clouds):
         x, y = two_clouds
-        model = models.Adaline(batch_size=None, lr=0.2).fit(x, y)
+        model = models.Adaline(batch_size=None, lr=0.2, tol=1e-9).fit(x, y)
         exact = models.LinearRegression().fit(x, y)
         np.testing.assert_allclose(model.weight, exact.weight, atol=1e-6)
         np.testing.assert_allclose(model.bias, exact.bias, atol=1e-6)

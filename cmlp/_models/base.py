@@ -27,7 +27,7 @@ class Model:
     batch_size: int | None = None
     shuffle: bool = True
     max_epochs: int = 10_000
-    tol: float = 1e-8
+    tol: float = 1e-6
     dtype: str = "float64"
     seed: int = 0
     n_iter: int = field(default=0, init=False, repr=False)

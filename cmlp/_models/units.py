@@ -60,8 +60,7 @@ class Perceptron(Classifier):
         ``tol``, even though mistakes may be left whose updates cancel out.
     shuffle : bool, default False
     max_epochs : int, default 1000
-    tol : float, default 1e-6
-    dtype, seed
+    tol, dtype, seed
         See `cmlp.models`.
     """
 
@@ -69,7 +68,6 @@ class Perceptron(Classifier):
     batch_size: int | None = 1
     shuffle: bool = False
     max_epochs: int = 1000
-    tol: float = 1e-6
     _loss = _PerceptronCriterion
     _one_output = True
 
