@@ -279,6 +279,8 @@ class Segment:
     def backward(self, dy: ArrayLike, need_dx: bool = True) -> Array:
         if self._plan is None or self._rows == 0:
             raise RuntimeError("backward before forward")
+        if any(core.activation == "step" for core in self.cores):
+            raise ValueError("a step has no slope; there is no backward through it")
         rows = _checks.as_rows(dy, "dy", self.dtype, self.n_out, finite=False)
         if len(rows) != self._rows:
             raise ValueError(

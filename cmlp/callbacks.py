@@ -167,9 +167,10 @@ class Converged(Callback):
         self._before = trainer.net.get_flat()
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> bool | None:
-        w = trainer.net.get_flat()
-        change = float(np.linalg.norm(w - self._before))
-        return change <= self.tol * float(np.linalg.norm(w))
+        w = trainer.net.get_flat().astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # in a run that diverges
+            change, size = np.linalg.norm(w - self._before), np.linalg.norm(w)
+        return bool(np.isfinite(change) and change <= self.tol * size)
 
 
 class ModelCheckpoint(_Monitor):

@@ -530,11 +530,11 @@ def _check_parts(net: Any, loss: Any, optimizer: Any) -> None:
         missing = [m for m in methods if not callable(getattr(value, m, None))]
         if isinstance(value, type) or (missing and not isinstance(value, LBFGS)):
             raise TypeError(f"{name} is {value!r}; expected an object with {', '.join(methods)}")
-    if isinstance(loss, Loss) and pair(net, loss) == "refused":
-        raise ValueError(f"the net ends with {net.output_activation}; {loss!r} takes logits")
     for layer in net.layers:
         if getattr(layer, "activation", None) == "step":
             raise ValueError(f"{layer!r} has no slope; a net with a step cannot be trained")
+    if isinstance(loss, Loss) and pair(net, loss) == "refused":
+        raise ValueError(f"the net ends with {net.output_activation}; {loss!r} takes logits")
 
 
 def _check_class_count(classes: Array | None, n_out: int | None, loss: Loss) -> None:
