@@ -2,6 +2,7 @@
  * against the reference kernels in float64 on the same numbers. */
 #include "check.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -233,7 +234,59 @@ static void test_updates(const duel *d, size_t n)
         }
 }
 
+/* ---- random factors ---- */
+
+/* Number j of row r comes from word j % 4 of the generator at counter (j / 4, row + r, t). */
+static double factor_of(const cmlp_random_args *a, size_t r, size_t j, double x)
+{
+    uint32_t counter[4] = {(uint32_t)(j / 4), (uint32_t)(a->row + r), (uint32_t)a->t, (uint32_t)(a->t >> 32)};
+    uint32_t bits[4];
+    cmlp_philox(counter, a->key, bits);
+    if (a->slopes)
+        return x < 0 ? a->low + (a->high - a->low) * (double)bits[j % 4] * 0x1p-32 : 1.0;
+    return bits[j % 4] < a->threshold ? 0.0 : a->keep;
+}
+
+static void test_random_factors(const duel *d, size_t rows, size_t n, int slopes)
+{
+    const cmlp_kernels *k = d->k[0];
+    cmlp_random_args args = {.key = {7, 9},
+                             .row = 5,
+                             .t = 3ull << 32 | 11,
+                             .slopes = slopes,
+                             .low = 0.125,
+                             .high = 0.5,
+                             .keep = 1.25,
+                             .threshold = 1u << 30};
+    matrix x = matrix_new(k, rows, n, padded(k, n)), factors = matrix_new(k, rows, n, padded(k, n));
+    matrix_fill(&x, fraction, 1);
+    k->random_factors(rows, n, x.ld, slopes ? x.data : NULL, &args, factors.data);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t j = 0; j < n; j++) {
+            double want = factor_of(&args, r, j, matrix_get(&x, r, j)), got = matrix_get(&factors, r, j);
+            CHECK(check_near(got, want, d->tolerance), "%s random factor %zu,%zu of %zux%zu: %g for %g",
+                  k->isa, r, j, rows, n, got, want);
+        }
+    matrix_free(&x), matrix_free(&factors);
+}
+
 /* ---- the rest ---- */
+
+/* One number that is not finite, at every place in turn. */
+static void test_all_finite(const cmlp_kernels *k, size_t n)
+{
+    static const double odd[] = {NAN, INFINITY, -INFINITY};
+    matrix x = matrix_new(k, 1, n, n);
+    matrix_fill(&x, fraction, 1);
+    matrix_put(&x, 0, n / 2, k->size == sizeof(float) ? FLT_MAX : DBL_MAX);
+    CHECK(k->all_finite(n, x.data), "%s all_finite of %zu finite numbers", k->isa, n);
+    for (size_t i = 0; i < n; i++) {
+        matrix_put(&x, 0, i, odd[i % 3]);
+        CHECK(!k->all_finite(n, x.data), "%s all_finite of %zu does not see number %zu", k->isa, n, i);
+        matrix_put(&x, 0, i, 0.0);
+    }
+    matrix_free(&x);
+}
 
 static void test_vectors(const duel *d, size_t n)
 {
@@ -266,7 +319,9 @@ static void test_against_reference(cmlp_dtype dtype)
         test_prelu(&d, 1 + n % 7, n, n % 2);
         test_losses(&d, 1 + n * 3 % 37, n);
         test_updates(&d, n);
+        test_random_factors(&d, 1 + n % 3, n, n % 2);
         test_vectors(&d, n);
+        test_all_finite(d.k[0], n);
     }
 }
 
