@@ -169,6 +169,31 @@ LAYOUTS = {
 }
 
 
+# ---- what is drawn at random ----
+
+
+def philox(counter, key):
+    """Philox4x32-10 of Salmon, Moraes, Dror and Shaw, words as numbers or arrays of uint64."""
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [b >> 32 ^ c[1] ^ k[0], b & 0xFFFFFFFF, a >> 32 ^ c[3] ^ k[1], a & 0xFFFFFFFF]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return c
+
+
+def random_bits(seed, layer, step, rows, columns):
+    """What decides the factors of a layer that draws at random, as fractions: (rows, columns).
+
+    A function of the seed, the layer's number in the plan, the number of the training step, the row
+    of the minibatch and the column; four columns to a counter.
+    """
+    j, r = np.arange(columns, dtype=np.uint64), np.arange(rows, dtype=np.uint64)[:, np.newaxis]
+    counter = (j // 4 + 0 * r, r + 0 * j, step & 0xFFFFFFFF, step >> 32)
+    words = philox(counter, (seed & 0xFFFFFFFF, seed >> 32 ^ (layer + 1) << 16))
+    return np.choose(j.astype(int) % 4, words) * 2.0**-32
+
+
 # ---- nets ----
 
 

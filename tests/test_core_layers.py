@@ -4,7 +4,7 @@ import gc
 
 import numpy as np
 import pytest
-from core_nets import ISAS, LAYOUTS, build, flat, flat_grad, set_flat, using
+from core_nets import ISAS, LAYOUTS, build, flat, flat_grad, philox, set_flat, using
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import Updates
@@ -355,16 +355,6 @@ def test_sets_of_instructions_can_be_chosen():
 
 
 # ---- the order of samples ----
-
-
-def philox(counter, key):
-    """Philox4x32-10 of Salmon, Moraes, Dror and Shaw, a word at a time."""
-    c, k = list(counter), list(key)
-    for _ in range(10):
-        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-        c = [b >> 32 ^ c[1] ^ k[0], b & 0xFFFFFFFF, a >> 32 ^ c[3] ^ k[1], a & 0xFFFFFFFF]
-        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    return c
 
 
 def shuffled(n, seed, epoch):

@@ -12,6 +12,7 @@ from core_nets import (
     flat,
     flat_grad,
     problem,
+    random_bits,
     set_flat,
     using,
 )
@@ -193,6 +194,19 @@ def test_random_layers_are_functions_of_the_seed(spec):
     rows, columns = passes(1)[0], passes(1)[0].T
     assert len({r.tobytes() for r in rows}) == 40
     assert len({c.tobytes() for c in columns}) == 30
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_factors_are_the_documented_function(isa, dtype):
+    seed, x = 2**40 + 3, -np.ones((50, 77), dtype)
+    plan = _core.Plan(build(77, ("dropout", 0.4), dtype=dtype), 64, n_threads=1, seed=seed)
+    layers = build(77, "identity", ("rrelu", (0.1, 0.4)), dtype=dtype)
+    slopes = _core.Plan(layers, 64, n_threads=1, seed=seed)
+    for number in range(3):
+        y, kept = plan.forward(x, training=True), random_bits(seed, 0, number, 50, 77) >= 0.4
+        assert np.array_equal(y != 0, kept)
+        y, drawn = slopes.forward(x, training=True), random_bits(seed, 1, number, 50, 77)
+        np.testing.assert_allclose(y, -(0.1 + 0.3 * drawn), rtol=1e-6)
 
 
 def test_rrelu(isa):

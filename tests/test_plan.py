@@ -10,6 +10,7 @@ from core_nets import (
     build,
     flat,
     problem,
+    random_bits,
     set_flat,
     snapshot,
     train_by_hand,
@@ -266,6 +267,27 @@ def test_predict_takes_any_number_of_rows(isa, rng):
         assert plan.predict(x, out=out) is out
         expected = h @ layers[1].get("weight").T + layers[1].get("bias")
         np.testing.assert_allclose(out, expected, rtol=1e-10, atol=1e-13)
+
+
+# ---- layers that draw at random ----
+
+
+@pytest.mark.parametrize("width", [30, 700])
+@pytest.mark.parametrize("batch", [5, 40, 300])
+def test_training_draws_factors_for_every_row_and_column(isa, batch, width):
+    """One weight a column, starting at 0: its gradient shows which rows were kept."""
+    rng, seed, rate = np.random.default_rng(3), 2**45 + 77, 0.3
+    layers = build(width, ("plain", width), ("dropout", rate), ("plain", 1))
+    layers[0].set("weight", np.eye(width))
+    state = _core.State(layers, "sgd")
+    plan = _core.Plan(layers, batch, ("squared_error", None), state, 1, seed=seed)
+    x, t = np.ones((batch, width)), rng.normal(size=(batch, 1))
+    for step in (1, 2, 2**33 + 5):
+        state.step_count = step - 1
+        layers[2].set("weight", np.zeros((1, width)))
+        plan.step(x, t, None, 1.0)
+        factors = (random_bits(seed, 1, step, batch, width) >= rate) / (1 - rate)
+        np.testing.assert_allclose(layers[2].get("weight")[0], (factors * t).mean(0), atol=1e-12)
 
 
 # ---- in pieces ----
