@@ -15,8 +15,9 @@
       logistic(z) - t)                                                                                  \
     F(ABSOLUTE_ERROR, "absolute_error", NO_PARAM, 0, t_abs(z - t), sign(z - t))                         \
     F(HUBER, "huber", 1.0, 0, huber(z - t, p), t_clamp(z - t, -p, p))                                   \
-    /* -t z where the sign is wrong; targets -1 and 1.  The slope at 0 is -t: training may start there. */   \
-    F(PERCEPTRON, "perceptron", NO_PARAM, 0, t_lt(zero, t * z, zero, -(t * z)), t_lt(zero, t * z, zero, -t)) \
+    /* -t z where the sign is wrong; targets -1 and 1.  The slope at 0 is -t: training may start there. */ \
+    F(PERCEPTRON, "perceptron", NO_PARAM, 0, t_lt(zero, t * z, zero, -(t * z)),                         \
+      t_lt(zero, t * z, zero, z * zero - t))                                                            \
     F(POISSON, "poisson", NO_PARAM, 1, t_exp(z) - t * z, t_exp(z) - t)
 
 #endif

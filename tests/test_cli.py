@@ -331,7 +331,7 @@ def test_info(run):
 
 
 def test_bench_says_what_is_missing(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cmlp.bench", None)
+    monkeypatch.setitem(sys.modules, "cmlp.bench.__main__", None)
     code, text = run("bench", "--quick")
     assert code == 2
     assert "pip install cmlp[bench]" in text
