@@ -7,8 +7,10 @@ import doctest
 import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,9 +69,9 @@ def test_programs(page, tmp_path, monkeypatch):
     if "plots." in page.read_text(encoding="utf-8"):
         pytest.importorskip("matplotlib").use("Agg")
     names: dict[str, object] = {}
-    for block in blocks(page, "python", "pycon"):
-        run = run_session if block.language == "pycon" else run_program
-        run(block, page, names)
+    runners = {"python": run_program, "pycon": run_session, "console": run_commands}
+    for block in blocks(page, *runners):
+        runners[block.language](block, page, names)
 
 
 def run_program(block: Block, page: Path, names: dict[str, object]) -> None:
@@ -89,6 +91,15 @@ def run_session(block: Block, page: Path, names: dict[str, object]) -> None:
     session.globs = names
     result = doctest.DocTestRunner(verbose=False).run(session, clear_globs=False)
     assert result.attempted and not result.failed
+
+
+def run_commands(block: Block, page: Path, names: dict[str, object]) -> None:
+    """Those of cmlp itself; benchmarks have tests of their own."""
+    for line in block.code.splitlines():
+        words = shlex.split(line.removeprefix("$ "))
+        if words[0] == "cmlp" and words[1] != "bench":
+            pytest.importorskip("rich")
+            subprocess.run([sys.executable, "-m", *words], check=True, capture_output=True)
 
 
 def compiler() -> str:
