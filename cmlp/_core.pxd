@@ -92,6 +92,7 @@ cdef extern from "cmlp.h" nogil:
     ctypedef struct cmlp_run:
         uint64_t epochs, max_steps
         int shuffle
+        const int64_t *order
         const double *lr
         size_t n_lr
         const double *momentum

@@ -133,11 +133,13 @@ class Plan:
         lr: float | NDArray[np.float64],
         momentum: float | NDArray[np.float64] | None = None,
         max_steps: int | None = None,
+        order: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.float64], str]:
         """Run epochs (from where the plan stands) without the GIL.
 
         x: (n, n_in) C-contiguous of the layers' dtype.  y: int64 labels (n,) or rows (n, n_out) of that dtype.
         lr, momentum: one number, or one for each step to come.
+        order: (epochs, n) samples in the order wanted, each 0..n-1; shuffle is then not looked at.
         Returns the mean loss of each epoch finished and "done", "paused" (max_steps reached) or "diverged"
         (parameters of the last good epoch, or of the start, are put back).  Signals are handled every 50 ms: KeyboardInterrupt leaves
         the plan between two steps.  A second fit on the same layers at once raises RuntimeError.

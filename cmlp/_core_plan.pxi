@@ -135,7 +135,8 @@ cdef class Plan:
             data.weight = data_of(sample_weight, "sample_weight", self.typenum, 1, n, -1)
         return 0
 
-    def fit(self, x, y, sample_weight, epochs, bint shuffle, lr, momentum=None, max_steps=None):
+    def fit(self, x, y, sample_weight, epochs, bint shuffle, lr, momentum=None, max_steps=None,
+            order=None):
         cdef cmlp_data data
         cdef cmlp_run run
         cdef cmlp_status status
@@ -156,7 +157,11 @@ cdef class Plan:
         cdef cnp.ndarray momenta = None if momentum is None else step_values("momentum", momentum, to_do)
         cdef cnp.ndarray results = new_array(cnp.NPY_FLOAT64, epochs)
         cdef list errors = []
-        run.epochs, run.shuffle = epochs, shuffle
+        run.epochs, run.shuffle, run.order = epochs, shuffle, NULL
+        if order is not None:
+            run.order = <const int64_t *>data_of(order, "order", cnp.NPY_INT64, 2, epochs, data.n)
+            if order.min() < 0 or order.max() >= data.n:
+                raise ValueError(f"order: got {order.min()} to {order.max()}, expected 0 to {data.n - 1}")
         run.max_steps = 0 if max_steps is None else max_steps
         run.lr, run.n_lr = <double *>cnp.PyArray_DATA(rates), rates.size
         run.momentum, run.n_momentum = NULL, 0

@@ -166,6 +166,8 @@ typedef struct {
     uint64_t epochs;                 /* to run, counted from the cursor's epoch */
     uint64_t max_steps;              /* stop after so many steps; 0: no limit */
     int shuffle;
+    const int64_t *order;            /* (epochs, n) samples in the order wanted, shuffle is then not looked at;
+                                        or NULL */
     const double *lr;                /* one value, or one for every step to come */
     size_t n_lr;
     const double *momentum;          /* likewise; NULL: the optimizer's setting */

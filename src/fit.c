@@ -42,7 +42,8 @@ static void poll(fit *f)
 typedef struct {
     fit *f;
     int thread, n_threads;
-    size_t first, rows;          /* of the minibatch in the order of the epoch */
+    const int64_t *order;        /* of the samples in this epoch; NULL: as they come */
+    size_t first, rows;          /* of the minibatch in that order */
     double mass, scale;          /* rows or sum of their weights; 1 / mass */
     pass pass;
     cmlp_update_args weight_args, bias_args;
@@ -50,7 +51,7 @@ typedef struct {
 
 static size_t sample_at(const stage *st, size_t i)
 {
-    return st->f->run->shuffle ? (size_t)st->f->plan->order[st->first + i] : st->first + i;
+    return st->order ? (size_t)st->order[st->first + i] : st->first + i;
 }
 
 static double weight_at(const fit *f, size_t sample)
@@ -377,6 +378,9 @@ static void prepare(stage *st, uint64_t done, const cmlp_cursor *at)
     const fit *f = st->f;
     const cmlp_plan *plan = f->plan;
     const cmlp_run *run = f->run;
+    st->order = run->order     ? run->order + (at->epoch - f->start.epoch) * f->data->n
+                : run->shuffle ? plan->order
+                               : NULL;
     st->first = (size_t)at->step * plan->spec.batch;
     st->rows = cmlp_min(plan->spec.batch, f->data->n - st->first);
     st->mass = (double)st->rows;
@@ -444,7 +448,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
     size_t u0, u1;
     share_of_units(plan, thread, n_threads, &u0, &u1);
     while (!status && at.epoch < f->end_epoch) {
-        if (run->shuffle && (at.step == 0 || done == 0)) {
+        if (run->shuffle && !run->order && (at.step == 0 || done == 0)) {
             if (thread == 0)
                 cmlp_permutation(f->data->n, plan->spec.seed, at.epoch, plan->order);
             cmlp_wait(&plan->barrier, n_threads);
@@ -494,7 +498,7 @@ static cmlp_status prepare_fit(cmlp_plan *plan, const fit *f)
             return CMLP_E_MEMORY;
         plan->good_bytes = plan->grad_bytes;
     }
-    if (f->run->shuffle && plan->order_size < f->data->n) {
+    if (f->run->shuffle && !f->run->order && plan->order_size < f->data->n) {
         free(plan->order);
         plan->order_size = 0;
         plan->order = malloc(f->data->n * sizeof *plan->order);
