@@ -64,7 +64,7 @@ docs: .venv/docs.stamp
 
 wheel: .venv/dev.stamp
 	rm -rf dist
-	$(PY) -m build --outdir dist
+	. .venv/headers/env.sh && $(PY) -m build --outdir dist
 	.ci/repair-wheel dist
 
 ctest: .venv/build.stamp
@@ -84,6 +84,7 @@ clean:
 	$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  > .venv/build-requirements.txt
 	$(PIP) install --requirement .venv/build-requirements.txt cmake ninja
+	.ci/python-headers $(PY) .venv/headers
 	touch $@
 
 # The package with some of its extras, editable, compiled in build/python.
@@ -93,5 +94,6 @@ clean:
 .venv/bench.stamp: EXTRAS := bench
 .venv/docs.stamp: EXTRAS := docs
 .venv/%.stamp: .venv/build.stamp $(SOURCES)
-	$(PIP) install --no-build-isolation --config-settings=build-dir=build/python --editable '.[$(EXTRAS)]'
+	. .venv/headers/env.sh && \
+	  $(PIP) install --no-build-isolation --config-settings=build-dir=build/python --editable '.[$(EXTRAS)]'
 	touch $@
