@@ -87,7 +87,8 @@ static inline T logistic(T x)
 static inline T silu(T x)
 {
     T one = t_set(R(0x1p32)), e = t_exp_scaled(-t_abs(x), -32);
-    T y = share_of_sum(t_clamp(x, t_set(R(-1000.0)), t_set(R(1000.0))) * t_lt(x, t_set(R(0.0)), e, one), one, e);
+    T y = share_of_sum(t_clamp(x, t_set(R(-1000.0)), t_set(R(1000.0))) * t_lt(x, t_set(R(0.0)), e, one), one,
+                       e);
     return t_lt(t_set(R(100.0)), x, x, y);
 }
 

@@ -166,17 +166,17 @@ typedef struct {
     uint64_t epochs;                 /* to run, counted from the cursor's epoch */
     uint64_t max_steps;              /* stop after so many steps; 0: no limit */
     int shuffle;
-    const int64_t *order;            /* (epochs, n) samples in the order wanted, shuffle is then not looked at;
-                                        or NULL */
-    const double *lr;                /* one value, or one for every step to come */
+    const int64_t *order; /* (epochs, n) samples in the order wanted, shuffle is then not looked at;
+                             or NULL */
+    const double *lr; /* one value, or one for every step to come */
     size_t n_lr;
-    const double *momentum;          /* likewise; NULL: the optimizer's setting */
+    const double *momentum; /* likewise; NULL: the optimizer's setting */
     size_t n_momentum;
-    double *losses;                  /* (epochs) mean loss of each epoch finished here */
-    double *norms;                   /* (epochs) or NULL: of each epoch, the mean over its steps of the sum of
-                                        squares of all weights before the step; whole epochs only */
-    uint64_t n_losses;               /* out: how many */
-    int (*poll)(void *ctx);          /* called by the calling thread about every 50 ms; not 0: stop */
+    double *losses; /* (epochs) mean loss of each epoch finished here */
+    double *norms; /* (epochs) or NULL: of each epoch, the mean over its steps of the sum of
+                      squares of all weights before the step; whole epochs only */
+    uint64_t n_losses; /* out: how many */
+    int (*poll)(void *ctx); /* called by the calling thread about every 50 ms; not 0: stop */
     void *poll_ctx;
 } cmlp_run;
 
@@ -221,21 +221,25 @@ cmlp_status cmlp_dense_forward(const cmlp_shape *shape, const void *x, const voi
 cmlp_status cmlp_dense_backward_dx(const cmlp_shape *shape, const void *dy, const void *w, const void *y,
                                    int activation, double param, void *dx);
 /* dw (n_out, n_in) = dy^T x and db (n_out) = sum of dy over the batch */
-cmlp_status cmlp_dense_backward_dw(const cmlp_shape *shape, const void *dy, const void *x, void *dw, void *db);
+cmlp_status cmlp_dense_backward_dw(const cmlp_shape *shape, const void *dy, const void *x, void *dw,
+                                   void *db);
 /* The same gradients used at once for step number t on w and b; slots: of w, then of b, as many as the
  * optimizer has; no gradient is stored */
-cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, const void *x, void *w, void *b,
-                                       const cmlp_optimizer_spec *spec, void *const *slots, double lr, uint64_t t);
+cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, const void *x, void *w,
+                                       void *b, const cmlp_optimizer_spec *spec, void *const *slots,
+                                       double lr, uint64_t t);
 /* y = f(x) over n elements (softmax: rows of n_out of shape); y may be x */
-cmlp_status cmlp_activation_forward(const cmlp_shape *shape, int activation, double param, const void *x, void *y);
+cmlp_status cmlp_activation_forward(const cmlp_shape *shape, int activation, double param, const void *x,
+                                    void *y);
 /* dx = dy f'(s), s the activation's output, or its input where the derivative is written in that */
 cmlp_status cmlp_activation_backward(const cmlp_shape *shape, int activation, double param, const void *dy,
                                      const void *s, void *dx);
 int cmlp_activation_needs_input(int activation);
 cmlp_status cmlp_softmax(const cmlp_shape *shape, int as_log, const void *x, void *y);
 /* Mean loss of z (batch, n_out) and, unless dz is NULL, its gradient. */
-cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, const void *z, const int64_t *labels,
-                            const void *t, const void *weight, void *dz, double *value);
+cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, const void *z,
+                            const int64_t *labels, const void *t, const void *weight, void *dz,
+                            double *value);
 /* Step number t over n elements; s1, s2: the slots */
 cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_t n, void *w, const void *dw,
                         void *s1, void *s2, double lr, uint64_t t, int n_threads);

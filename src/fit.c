@@ -102,19 +102,19 @@ static void run_loss(const stage *st, char *slot, size_t r0, size_t r1, size_t r
     const cmlp_plan *plan = st->f->plan;
     const step *last = &plan->steps[plan->n_steps - 1];
     for (size_t r = r0; r < r1; r += ROW_BLOCK) {
-        cmlp_loss_args args = {
-            .rows = cmlp_min(ROW_BLOCK, r1 - r),
-            .n = plan->n_out,
-            .z = plan_at(plan, slot, last->y, r, plan->ld_out),
-            .ldz = plan->ld_out,
-            .labels = st->f->data->labels ? (int64_t *)(slot + plan->labels) + r : NULL,
-            .t = plan_at(plan, slot, plan->targets, r, plan->ld_out),
-            .ldt = plan->ld_out,
-            .weight = st->f->data->weight ? slot + plan->weights + r * plan->k->size : NULL,
-            .scale = st->scale,
-            .dz = plan_at(plan, slot, last->d, r, plan->ld_out),
-            .lddz = plan->ld_out,
-            .param = plan->spec.loss_param};
+        cmlp_loss_args args = {.rows = cmlp_min(ROW_BLOCK, r1 - r),
+                               .n = plan->n_out,
+                               .z = plan_at(plan, slot, last->y, r, plan->ld_out),
+                               .ldz = plan->ld_out,
+                               .labels = st->f->data->labels ? (int64_t *)(slot + plan->labels) + r : NULL,
+                               .t = plan_at(plan, slot, plan->targets, r, plan->ld_out),
+                               .ldt = plan->ld_out,
+                               .weight =
+                                   st->f->data->weight ? slot + plan->weights + r * plan->k->size : NULL,
+                               .scale = st->scale,
+                               .dz = plan_at(plan, slot, last->d, r, plan->ld_out),
+                               .lddz = plan->ld_out,
+                               .param = plan->spec.loss_param};
         plan->partial[(row + r - r0) / ROW_BLOCK] = plan->k->loss(plan->spec.loss, &args);
     }
 }
@@ -209,7 +209,8 @@ static void reduce_unit(const stage *st, const unit *u)
 }
 
 /* gw as in unit_gradient: from column c0 and row g0 on, a matrix of g_rows rows; gb from column c0 on. */
-static void update_unit(const stage *st, const unit *u, const char *gw, const char *gb, size_t g0, size_t g_rows)
+static void update_unit(const stage *st, const unit *u, const char *gw, const char *gb, size_t g0,
+                        size_t g_rows)
 {
     const cmlp_plan *plan = st->f->plan;
     const cmlp_kernels *k = plan->k;
@@ -222,7 +223,8 @@ static void update_unit(const stage *st, const unit *u, const char *gw, const ch
         {
             size_t at = (c * s->n_in + u->i0 * width) * k->size;
             size_t from = ((c - u->c0) * g_rows + (u->i0 - g0) * width) * k->size;
-            k->update((u->i1 - u->i0) * width, w + at, gw + from, s1 + at, s2 ? s2 + at : NULL, &st->weight_args);
+            k->update((u->i1 - u->i0) * width, w + at, gw + from, s1 + at, s2 ? s2 + at : NULL,
+                      &st->weight_args);
         }
         if (l->wt)
             k->transpose(s->n_in, s->n_out, l->nr, l->nr_t, u->c0, u->c1, u->i0, u->i1, l->w, l->wt);
@@ -260,8 +262,8 @@ static double unit_sum_squares(const cmlp_plan *plan, const unit *u)
     double sum = 0.0;
     if (cmlp_has_weight(s->layer))
         FOR_PANELS(s->layer, u, c, width)
-        sum += plan->k->sum_squares((u->i1 - u->i0) * width,
-                                    gw + ((c - u->c0) * s->n_in + u->i0 * width) * plan->k->size);
+    sum += plan->k->sum_squares((u->i1 - u->i0) * width,
+                                gw + ((c - u->c0) * s->n_in + u->i0 * width) * plan->k->size);
     if (u->i0 == 0 && cmlp_has_bias(s->layer))
         sum += plan->k->sum_squares(u->c1 - u->c0, unit_bias_grad(plan, u));
     return sum;
@@ -287,8 +289,7 @@ static double unit_squares(const cmlp_plan *plan, const unit *u)
     double sum = 0.0;
     if (cmlp_has_weight(s->layer))
         FOR_PANELS(s->layer, u, c, width)
-        sum += plan->k->sum_squares((u->i1 - u->i0) * width,
-                                    w + (c * s->n_in + u->i0 * width) * plan->k->size);
+    sum += plan->k->sum_squares((u->i1 - u->i0) * width, w + (c * s->n_in + u->i0 * width) * plan->k->size);
     return sum;
 }
 
@@ -305,13 +306,13 @@ static void units_stage(stage *st, size_t first, size_t end)
         if (st->f->run->norms)
             plan->squares[i] = unit_squares(plan, u);
         if (!plan->opt) {
-            unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u), 0,
-                          s->n_in);
+            unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u),
+                          0, s->n_in);
         } else if (plan->groups) {
             reduce_unit(st, u);
         } else if (whole) {
-            unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u), 0,
-                          s->n_in);
+            unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u),
+                          0, s->n_in);
         } else {
             unit_gradient(plan, u, plan->arena, st->rows, scratch, bias, u->i0, rows);
             update_unit(st, u, scratch, bias, u->i0, rows);
@@ -345,7 +346,8 @@ static void keep_units(cmlp_plan *plan, size_t first, size_t end, int back)
                 memcpy(back ? w + at : good + at, back ? good + at : w + at, bytes);
             }
         if (u->i0 == 0 && cmlp_has_bias(s->layer))
-            memcpy(back ? b + u->c0 * size : good_b, back ? good_b : b + u->c0 * size, (u->c1 - u->c0) * size);
+            memcpy(back ? b + u->c0 * size : good_b, back ? good_b : b + u->c0 * size,
+                   (u->c1 - u->c0) * size);
     }
 }
 
@@ -370,7 +372,10 @@ static int finite_parameters(const cmlp_plan *plan)
 
 /* ---- the loop ---- */
 
-static double value_at(const double *values, size_t n, uint64_t step) { return n > 1 ? values[step] : values[0]; }
+static double value_at(const double *values, size_t n, uint64_t step)
+{
+    return n > 1 ? values[step] : values[0];
+}
 
 /* What the step needs to know; the same in every thread. */
 static void prepare(stage *st, uint64_t done, const cmlp_cursor *at)
@@ -397,7 +402,8 @@ static void prepare(stage *st, uint64_t done, const cmlp_cursor *at)
     uint64_t t = plan->opt->steps + done + 1;
     st->pass = (pass){.training = 1, .for_loss = 1, .seed = plan->spec.seed, .t = t};
     double lr = value_at(run->lr, run->n_lr, done);
-    double momentum = run->momentum ? value_at(run->momentum, run->n_momentum, done) : plan->opt->spec.momentum;
+    double momentum =
+        run->momentum ? value_at(run->momentum, run->n_momentum, done) : plan->opt->spec.momentum;
     st->weight_args = cmlp_weight_args(&plan->opt->spec, t, lr, momentum, st->mass);
     st->bias_args = cmlp_bias_args(st->weight_args);
 }
@@ -554,7 +560,8 @@ cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run)
 static cmlp_status one_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss)
 {
     double losses[1];
-    cmlp_run run = {.epochs = 1, .lr = &lr, .n_lr = 1, .momentum = &momentum, .n_momentum = 1, .losses = losses};
+    cmlp_run run = {
+        .epochs = 1, .lr = &lr, .n_lr = 1, .momentum = &momentum, .n_momentum = 1, .losses = losses};
     fit f = {.plan = plan, .data = data, .run = &run, .end_epoch = 1};
     cmlp_status status = run_fit(&f);
     *loss = f.loss;

@@ -126,7 +126,8 @@ void cmlp_unpack_part(const cmlp_layer *l, cmlp_part part, const void *packed, v
 void cmlp_layer_refresh(cmlp_layer *l)
 {
     if (l->wt)
-        l->k->transpose(l->spec.n_in, l->spec.n_out, l->nr, l->nr_t, 0, l->pad_out, 0, l->spec.n_in, l->w, l->wt);
+        l->k->transpose(l->spec.n_in, l->spec.n_out, l->nr, l->nr_t, 0, l->pad_out, 0, l->spec.n_in, l->w,
+                        l->wt);
 }
 
 void cmlp_layer_set(cmlp_layer *l, cmlp_part part, const void *values)

@@ -1,4 +1,5 @@
-/* Every elementwise loss in one place; softmax cross-entropy, which needs a whole row, is in kernels/losses.c.
+/* Every elementwise loss in one place; softmax cross-entropy, which needs a whole row, is in
+ * kernels/losses.c.
  *
  * F(id, name, default, on_logits, value, slope): the loss of one output z against its target t, and
  * d value / d z.  p is the parameter, NO_PARAM where there is none.  on_logits: z is taken before the

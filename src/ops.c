@@ -18,7 +18,8 @@ static int threads_for(int wanted, double work, double per_thread)
 
 static int product_threads(const cmlp_shape *s)
 {
-    return threads_for(s->n_threads, 2.0 * (double)s->batch * (double)s->n_in * (double)s->n_out, FLOPS_PER_THREAD);
+    return threads_for(s->n_threads, 2.0 * (double)s->batch * (double)s->n_in * (double)s->n_out,
+                       FLOPS_PER_THREAD);
 }
 
 /* One call's arrays; which are used depends on the operation. */
@@ -125,8 +126,8 @@ static void outer_share(void *ctx, int thread, int n_threads)
     share_of((l->spec.n_in + ROW_BLOCK - 1) / ROW_BLOCK, thread, n_threads, &first, &end);
     size_t i0 = first * ROW_BLOCK, i1 = cmlp_min(end * ROW_BLOCK, l->spec.n_in);
     if (i0 < i1)
-        c->k->outer(i0, i1, l->pad_out, c->shape->batch, c->b, l->spec.n_in, c->a, c->ld, l->nr, 0, 0, l->spec.n_in,
-                    l->gw);
+        c->k->outer(i0, i1, l->pad_out, c->shape->batch, c->b, l->spec.n_in, c->a, c->ld, l->nr, 0, 0,
+                    l->spec.n_in, l->gw);
     if (thread == 0)
         c->k->column_sums(l->pad_out, c->shape->batch, c->a, c->ld, 0, l->gb);
 }
@@ -141,7 +142,8 @@ static cmlp_status gradients(const cmlp_shape *shape, const void *dy, const void
         padded = cmlp_alloc(shape->batch * l->pad_out * size);
         status = padded ? CMLP_OK : CMLP_E_MEMORY;
         for (size_t r = 0; padded && r < shape->batch; r++)
-            memcpy(padded + r * l->pad_out * size, (const char *)dy + r * shape->n_out * size, shape->n_out * size);
+            memcpy(padded + r * l->pad_out * size, (const char *)dy + r * shape->n_out * size,
+                   shape->n_out * size);
     }
     job c = {.shape = shape, .k = l->k, .layer = l, .a = padded ? padded : dy, .b = x, .ld = l->pad_out};
     if (!status)
@@ -164,8 +166,9 @@ cmlp_status cmlp_dense_backward_dw(const cmlp_shape *shape, const void *dy, cons
     return status;
 }
 
-cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, const void *x, void *w, void *b,
-                                       const cmlp_optimizer_spec *spec, void *const *slots, double lr, uint64_t t)
+cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, const void *x, void *w,
+                                       void *b, const cmlp_optimizer_spec *spec, void *const *slots,
+                                       double lr, uint64_t t)
 {
     int n = cmlp_optimizer_slots(spec->kind);
     cmlp_layer *l = NULL;
@@ -238,7 +241,12 @@ static void softmax_share(void *ctx, int thread, int n_threads)
 
 static cmlp_status run_softmax(const cmlp_shape *shape, int as_log, const void *a, const void *b, void *out)
 {
-    job c = {.k = cmlp_kernels_for(shape->dtype), .a = a, .b = b, .out = out, .flag = as_log, .n = shape->batch,
+    job c = {.k = cmlp_kernels_for(shape->dtype),
+             .a = a,
+             .b = b,
+             .out = out,
+             .flag = as_log,
+             .n = shape->batch,
              .width = shape->n_out};
     double elements = (double)shape->batch * (double)shape->n_out;
     int threads = threads_for(shape->n_threads, elements, ELEMENTS_PER_THREAD);
@@ -261,13 +269,19 @@ static cmlp_status run_activation(const cmlp_shape *shape, int id, double param,
 {
     if (id == CMLP_SOFTMAX)
         return run_softmax(shape, 0, a, b, out);
-    job c = {.k = cmlp_kernels_for(shape->dtype), .a = a, .b = b, .out = out, .id = id, .param = param,
+    job c = {.k = cmlp_kernels_for(shape->dtype),
+             .a = a,
+             .b = b,
+             .out = out,
+             .id = id,
+             .param = param,
              .n = shape->batch * shape->n_out};
     cmlp_parallel(threads_for(shape->n_threads, (double)c.n, ELEMENTS_PER_THREAD), activate_share, &c);
     return CMLP_OK;
 }
 
-cmlp_status cmlp_activation_forward(const cmlp_shape *shape, int activation, double param, const void *x, void *y)
+cmlp_status cmlp_activation_forward(const cmlp_shape *shape, int activation, double param, const void *x,
+                                    void *y)
 {
     return run_activation(shape, activation, param, x, NULL, y);
 }
@@ -312,8 +326,8 @@ static void loss_share(void *ctx, int thread, int n_threads)
     }
 }
 
-cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, const void *z, const int64_t *labels,
-                            const void *t, const void *weight, void *dz, double *value)
+cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, const void *z,
+                            const int64_t *labels, const void *t, const void *weight, void *dz, double *value)
 {
     const cmlp_kernels *k = cmlp_kernels_for(shape->dtype);
     size_t ld = cmlp_round_up(shape->n_out, k->vw);
@@ -321,8 +335,16 @@ cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, con
     for (size_t r = 0; weight && r < shape->batch; r++)
         mass += k->size == sizeof(float) ? (double)((const float *)weight)[r] : ((const double *)weight)[r];
     loss_job c = {.shape = shape,
-                  .args = {.n = shape->n_out, .z = z, .ldz = ld, .labels = labels, .t = t, .ldt = ld,
-                           .weight = weight, .scale = mass > 0.0 ? 1.0 / mass : 0.0, .dz = dz, .lddz = ld,
+                  .args = {.n = shape->n_out,
+                           .z = z,
+                           .ldz = ld,
+                           .labels = labels,
+                           .t = t,
+                           .ldt = ld,
+                           .weight = weight,
+                           .scale = mass > 0.0 ? 1.0 / mass : 0.0,
+                           .dz = dz,
+                           .lddz = ld,
                            .param = param},
                   .loss = loss,
                   .block = cmlp_alloc(3 * ROW_BLOCK * ld * k->size)};
@@ -340,7 +362,8 @@ static void update_share(void *ctx, int thread, int n_threads)
     size_t first, count;
     elements_of(c, thread, n_threads, &first, &count);
     size_t at = first * c->k->size;
-    c->k->update(count, c->out + at, c->a + at, c->s1 ? c->s1 + at : NULL, c->s2 ? c->s2 + at : NULL, c->args);
+    c->k->update(count, c->out + at, c->a + at, c->s1 ? c->s1 + at : NULL, c->s2 ? c->s2 + at : NULL,
+                 c->args);
 }
 
 cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_t n, void *w, const void *dw,

@@ -48,7 +48,8 @@ void run_forward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, si
         void *y = plan_at(plan, slot, s->y, r0, s->ld_out);
         void *u = s->u == NO_BUFFER ? y : plan_at(plan, slot, s->u, r0, s->ld_out);
         void *mask = s->mask == NO_BUFFER ? NULL : plan_at(plan, slot, s->mask, r0, s->ld_out);
-        s->kind->forward(s, &q, r1 - r0, plan_at(plan, slot, s->x, r0, s->ld_in), s->ld_in, u, y, s->ld_out, mask);
+        s->kind->forward(s, &q, r1 - r0, plan_at(plan, slot, s->x, r0, s->ld_in), s->ld_in, u, y, s->ld_out,
+                         mask);
     }
 }
 
@@ -68,8 +69,8 @@ void run_backward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, s
 
 /* The unit's gradient over the first rows of a slot.  gw: a packed matrix of g_rows rows from row g0 on that
  * starts at the unit's column c0; gb: the unit's columns. */
-void unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb, size_t g0,
-                   size_t g_rows)
+void unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb,
+                   size_t g0, size_t g_rows)
 {
     const step *s = &plan->steps[u->step];
     const cmlp_kernels *k = plan->k;
@@ -132,7 +133,8 @@ static void predict_share(void *ctx, int thread, int n_threads)
     size_t chunks = (c->n + c->rows - 1) / c->rows, first, end;
     share_of(chunks, thread, n_threads, &first, &end);
     for (size_t i = first; i < end; i++)
-        predict_rows(c, i * c->rows, cmlp_min((i + 1) * c->rows, c->n), c->scratch + 2 * c->half * (size_t)thread);
+        predict_rows(c, i * c->rows, cmlp_min((i + 1) * c->rows, c->n),
+                     c->scratch + 2 * c->half * (size_t)thread);
 }
 
 #define STACK_BYTES 16384
@@ -146,8 +148,10 @@ cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int log
         widest = cmlp_max(widest, plan->steps[i].ld_out);
     size_t row_bytes = widest * plan->k->size;
     size_t rows = cmlp_max(((size_t)256 << 10) / row_bytes / 48, 1) * 48;
-    int threads = plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
-    rows = cmlp_min(rows, cmlp_round_up((n + (size_t)threads - 1) / (size_t)threads, threads > 1 ? ROW_BLOCK : 1));
+    int threads =
+        plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
+    rows = cmlp_min(rows,
+                    cmlp_round_up((n + (size_t)threads - 1) / (size_t)threads, threads > 1 ? ROW_BLOCK : 1));
     prediction c = {plan, n, rows, x, y, NULL, cmlp_round_up(rows * row_bytes, CMLP_LINE), logits};
     _Alignas(CMLP_LINE) char stack[STACK_BYTES];
     size_t bytes = 2 * c.half * (size_t)threads;
@@ -168,7 +172,8 @@ typedef struct {
     char *to;
 } exchange;
 
-static void copy_rows(size_t rows, size_t bytes, char *to, size_t to_stride, const char *from, size_t from_stride)
+static void copy_rows(size_t rows, size_t bytes, char *to, size_t to_stride, const char *from,
+                      size_t from_stride)
 {
     for (size_t r = 0; r < rows; r++)
         memcpy(to + r * to_stride, from + r * from_stride, bytes);
@@ -199,7 +204,8 @@ cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training,
     plan->forward_pass = (pass){.training = training, .seed = plan->spec.seed, .t = plan->forwards};
     plan->forwards += training != 0;
     exchange c = {plan, x, y};
-    int threads = plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
+    int threads =
+        plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
     cmlp_parallel(threads, forward_share, &c);
     return CMLP_OK;
 }

@@ -120,7 +120,8 @@ static void lay_out_gradients(cmlp_plan *plan)
     plan->grad_bytes = 0;
     for (size_t i = 0; i < plan->n_steps; i++) {
         step *s = &plan->steps[i];
-        s->gw = reserve(&plan->grad_bytes, cmlp_has_weight(s->layer) ? cmlp_weight_size(s->layer) * plan->k->size : 0);
+        s->gw = reserve(&plan->grad_bytes,
+                        cmlp_has_weight(s->layer) ? cmlp_weight_size(s->layer) * plan->k->size : 0);
         s->gb = reserve(&plan->grad_bytes, s->layer->pad_out * plan->k->size);
     }
 }
@@ -157,7 +158,8 @@ static size_t count_units(cmlp_plan *plan, unit *units, size_t rows_each, size_t
         for (size_t c0 = 0; c0 < l->pad_out; c0 += wide)
             for (size_t i0 = 0; i0 < rows; i0 += rows_each, n++)
                 if (units)
-                    units[n] = (unit){i, c0, cmlp_min(c0 + wide, l->pad_out), i0, cmlp_min(i0 + rows_each, rows)};
+                    units[n] =
+                        (unit){i, c0, cmlp_min(c0 + wide, l->pad_out), i0, cmlp_min(i0 + rows_each, rows)};
     }
     return n;
 }

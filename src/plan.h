@@ -102,8 +102,8 @@ const step_kind *step_kind_of(cmlp_layer_kind kind);
 /* passes.c: the work of one thread on some rows of a slot, or on some units */
 void run_forward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1);
 void run_backward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1, int need_dx);
-void unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb, size_t g0,
-                   size_t g_rows);
+void unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb,
+                   size_t g0, size_t g_rows);
 void share_of(size_t n, int thread, int n_threads, size_t *first, size_t *end);
 void share_of_units(const cmlp_plan *plan, int thread, int n_threads, size_t *first, size_t *end);
 

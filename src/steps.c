@@ -91,14 +91,15 @@ static void make_mask(const step *s, const pass *p, size_t rows, const void *x, 
 {
     const double *param = s->layer->spec.param;
     double rate = p->training ? param[0] : 0.0, mean = 0.5 * (param[0] + param[1]);
-    cmlp_random_args args = {.key = {(uint32_t)p->seed, (uint32_t)(p->seed >> 32) ^ (uint32_t)(s->index + 1) << 16},
-                             .t = p->t,
-                             .row = p->row,
-                             .slopes = s->layer->spec.kind == CMLP_RRELU,
-                             .low = p->training ? param[0] : mean,
-                             .high = p->training ? param[1] : mean,
-                             .keep = 1.0 / (1.0 - rate),
-                             .threshold = (uint32_t)(rate * 0x1p32)};
+    cmlp_random_args args = {
+        .key = {(uint32_t)p->seed, (uint32_t)(p->seed >> 32) ^ (uint32_t)(s->index + 1) << 16},
+        .t = p->t,
+        .row = p->row,
+        .slopes = s->layer->spec.kind == CMLP_RRELU,
+        .low = p->training ? param[0] : mean,
+        .high = p->training ? param[1] : mean,
+        .keep = 1.0 / (1.0 - rate),
+        .threshold = (uint32_t)(rate * 0x1p32)};
     s->k->random_factors(rows, s->n_out, s->ld_out, x, &args, mask);
 }
 

@@ -1,8 +1,9 @@
 /* Every optimizer's rule in one place.
  *
  * F(id, name, slots, body): the body changes w and the slots s1, s2 of one element (or vector) from its
- * gradient g, to which clipping, weight decay and L1 have been applied.  lr, momentum, nesterov, beta1, beta2,
- * eps, shrink: see cmlp_update_args; rest1 and rest2 are 1 - beta1 and 1 - beta2.  Terms as in activations.h.
+ * gradient g, to which clipping, weight decay and L1 have been applied.  lr, momentum, nesterov, beta1,
+ * beta2, eps, shrink: see cmlp_update_args; rest1 and rest2 are 1 - beta1 and 1 - beta2.  Terms as in
+ * activations.h.
  */
 #ifndef CMLP_UPDATES_H
 #define CMLP_UPDATES_H

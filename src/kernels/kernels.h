@@ -53,8 +53,8 @@ typedef struct {
 /* c (m, n padded) = bias + a (m, k) b; b packed with panels of nr; n a multiple of vw; bias (n) or NULL. */
 typedef void cmlp_product_fn(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *b,
                              size_t nr, const void *bias, void *c, size_t ldc);
-/* Rows [m0, m1) of x^T dy, x (k, m), dy (k, n padded), stored as rows m0 - g0.. of g, which is packed as a matrix
- * of g_rows rows and n columns; accumulate: added to g. */
+/* Rows [m0, m1) of x^T dy, x (k, m), dy (k, n padded), stored as rows m0 - g0.. of g, which is packed as a
+ * matrix of g_rows rows and n columns; accumulate: added to g. */
 typedef void cmlp_outer_fn(size_t m0, size_t m1, size_t n, size_t k, const void *x, size_t ldx,
                            const void *dy, size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows,
                            void *g);
@@ -69,7 +69,8 @@ typedef void cmlp_activate_fn(int id, size_t n, const void *x, double param, voi
 /* dx = dy f'(s), s being y or x as activations.h says; dx may be dy. */
 typedef void cmlp_derive_fn(int id, size_t n, const void *dy, const void *s, double param, void *dx);
 /* Rows of n in padded rows; y may be x; as_log: log-softmax. */
-typedef void cmlp_softmax_fn(size_t rows, size_t n, const void *x, size_t ldx, int as_log, void *y, size_t ldy);
+typedef void cmlp_softmax_fn(size_t rows, size_t n, const void *x, size_t ldx, int as_log, void *y,
+                             size_t ldy);
 /* dx = y (dy - sum y dy); dx may be dy. */
 typedef void cmlp_softmax_back_fn(size_t rows, size_t n, const void *dy, size_t ldd, const void *y,
                                   size_t ldy, void *dx, size_t ldx);

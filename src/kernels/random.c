@@ -1,5 +1,6 @@
-/* Random factors of dropout and randomised ReLU: Philox4x32-10 (see rng.c), many counters side by side so that
- * the compiler can use its vectors.  Shared by the reference kernels: integers are the same everywhere. */
+/* Random factors of dropout and randomised ReLU: Philox4x32-10 (see rng.c), many counters side by side so
+ * that the compiler can use its vectors.  Shared by the reference kernels: integers are the same everywhere.
+ */
 #include "kernels.h"
 
 #ifdef CMLP_DOUBLE

@@ -262,8 +262,8 @@ double CMLP_NAME(loss)(int id, const cmlp_loss_args *a)
 static void update_one(real *w_, real g, real *s1_, real *s2_, const cmlp_update_args *args)
 {
     const real lr = (real)args->lr, momentum = (real)args->momentum, beta1 = (real)args->beta1,
-               beta2 = (real)args->beta2, rest1 = (real)(1.0 - args->beta1), rest2 = (real)(1.0 - args->beta2), eps = (real)args->eps,
-               shrink = (real)args->shrink;
+               beta2 = (real)args->beta2, rest1 = (real)(1.0 - args->beta1),
+               rest2 = (real)(1.0 - args->beta2), eps = (real)args->eps, shrink = (real)args->shrink;
     const int nesterov = args->nesterov;
     real w = *w_, s1 = *s1_, s2 = *s2_;
     switch (args->kind) {

@@ -126,7 +126,8 @@ INLINE v vshuffle(v a, v b, vi m)
 
 INLINE v vclamp(v x, v lo, v hi) { return vhigh(lo, vlow(hi, x)); }
 
-/* 1 / b for b in [1, 2^64], within a unit in the last place: cheaper than a division where vectors are long. */
+/* 1 / b for b in [1, 2^64], within a unit in the last place: cheaper than a division where vectors are long.
+ */
 INLINE v vreciprocal_mid(v b)
 {
 #if defined(CMLP_ISA_avx512) && !defined(CMLP_DOUBLE)
