@@ -1,0 +1,1 @@
+"""What `cmlp.estimators` is made of."""
