@@ -11,7 +11,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find src cmlp -name '*.[ch]' -o
 # matplotlib keeps its cache here and not in the home directory.
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 
-.PHONY: help demo test test-slow dev lint format types bench bench-quick docs wheel ctest sanitize clean
+.PHONY: help demo test test-slow dev lint format bench bench-quick docs wheel ctest sanitize clean
 .DELETE_ON_ERROR:
 
 help:
@@ -79,7 +79,7 @@ clean:
 # ---- the virtual environment ----
 
 # What [build-system] in pyproject.toml names, and CMake and Ninja.
-.venv/build.stamp: pyproject.toml
+.venv/build.stamp: pyproject.toml Makefile .ci/python-headers
 	$(PYTHON) -m venv .venv
 	$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  > .venv/build-requirements.txt

@@ -1,7 +1,4 @@
-"""The table at the end of `cmlp train` on the digits: every row there, and at least 97 % right.
-
-    check_demo.py OUTPUT
-"""
+"""check_demo.py OUTPUT: the table that `cmlp train` ends with; every row, at least 97 % right."""
 
 import re
 import sys

@@ -1,7 +1,8 @@
 """A package built without OpenMP says so, and trains on one thread."""
 
-import cmlp
 import numpy as np
+
+import cmlp
 
 info = cmlp.info()
 assert info["openmp"] is False, info
@@ -10,7 +11,9 @@ rng = np.random.default_rng(0)
 x = rng.normal(size=(500, 2))
 y = (x[:, 0] * x[:, 1] > 0).astype(int)
 net = cmlp.Sequential(cmlp.Dense(2, 32, activation="tanh"), cmlp.Dense(32, 2), seed=0)
-trainer = cmlp.Trainer(net, loss=cmlp.SoftmaxCrossEntropy(), optimizer=cmlp.Adam(lr=0.01), n_threads=4)
+trainer = cmlp.Trainer(
+    net, loss=cmlp.SoftmaxCrossEntropy(), optimizer=cmlp.Adam(lr=0.01), n_threads=4
+)
 trainer.fit(x, y, epochs=50, batch_size=32, progress=False)
 accuracy = trainer.evaluate(x, y)["accuracy"]
 assert accuracy > 0.95, accuracy
