@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from copy import deepcopy
 from dataclasses import replace
 from math import inf, isfinite, nan
 from typing import Any, ClassVar, Self
@@ -227,7 +226,7 @@ class BaseMLP(Record, Weights, Online, CallbackSupportMixin, BaseEstimator):  # 
             if self.weight_init is None:
                 arrays = parameters.initial_coefs(self.activation, sizes, rng)
             else:
-                seed = _draw_seed(rng)
+                seed = int(rng.randint(np.iinfo(np.int32).max))
             self._set_net(sizes, arrays, data.x.dtype.name, seed)
         self._sync()
         if (self.net_.n_in, self.net_.n_out) != (n_in, n_out):
@@ -263,9 +262,7 @@ class BaseMLP(Record, Weights, Online, CallbackSupportMixin, BaseEstimator):  # 
         if getattr(optimizer, "decay_over_batch", False):
             scale = replace(scale, alpha=optimizer.weight_decay)
         threads = allowed_threads(self.n_threads)
-        # of a copy, so that what is drawn next is what scikit-learn draws next
-        seed = _draw_seed(deepcopy(rng))
-        return EstimatorTrainer(self, loss, optimizer, scale, threads, seed)
+        return EstimatorTrainer(self, loss, optimizer, scale, threads, _seed_of(rng))
 
     def _split(self, data: Data, own: Data | None, rng: RandomState) -> tuple[Data, Data | None]:
         """What to train on, and what to validate on."""
@@ -414,8 +411,10 @@ class BaseMLP(Record, Weights, Online, CallbackSupportMixin, BaseEstimator):  # 
         return state
 
 
-def _draw_seed(rng: RandomState) -> int:
-    return int(rng.randint(np.iinfo(np.int32).max))
+def _seed_of(rng: RandomState) -> int:
+    """A word of the generator's state: what is drawn next stays what scikit-learn draws next."""
+    state = rng.get_state(legacy=False)["state"]
+    return int(state["key"][state["pos"] % len(state["key"])])
 
 
 def is_finite(a: Array) -> bool:
