@@ -1,6 +1,6 @@
 """The compiled core: packed layers, optimizer state, training plans and kernels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def losses() -> dict[str, dict[str, Any]]:
     """Name -> {"param": default or None, "labels": True where integer labels are accepted}."""
 
 def pair_mode(activation: str, loss: str) -> str:
-    """"fused", "chain" or "refused": how an output activation goes with a loss."""
+    """How an output activation goes with a loss: "fused", "chain" or "refused"."""
 
 def permutation(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The order of samples in an epoch: Fisher-Yates driven by Philox4x32-10 keyed by the seed."""
@@ -69,7 +69,7 @@ class Layer:
     def get(self, name: str) -> Array:
         """A read-only copy of a parameter (user's layout)."""
     def set(self, name: str, value: ArrayLike) -> None:
-        """Pack a parameter; the value must already have the exact shape and be finite or not (no check)."""
+        """Pack a parameter; the value must have its exact shape.  Its numbers are not checked."""
     def get_grad(self, name: str) -> Array:
         """A read-only copy of the gradient of the last backward pass (zeros before)."""
     def set_grad(self, name: str, value: ArrayLike) -> None: ...
@@ -79,8 +79,9 @@ class State:
     """An optimizer's settings and its state for a list of layers.
 
     kind: "sgd", "adam", "adamw", "rmsprop", "adagrad".  options, all floats with defaults:
-    momentum, nesterov (0/1), weight_decay, l1, beta1, beta2, eps, rho, clip_value, clip_norm (0: none),
-    decay_over_batch (1: weight_decay and l1 are divided by the rows of the minibatch, or its weight).
+    momentum, nesterov (0/1), weight_decay, l1, beta1, beta2, eps, rho, clip_value, clip_norm (0:
+    none), decay_over_batch (1: weight_decay and l1 are divided by the rows of the minibatch, or
+    its weight), eps_inside (1: Adam's eps is not scaled by the bias correction).
     """
 
     def __init__(self, layers: Sequence[Layer], kind: str, **options: float) -> None: ...
@@ -96,8 +97,9 @@ class State:
 class Plan:
     """A chain of layers, with a loss and an optimizer or without, as steps over one arena.
 
-    loss: (name, param or None, label_smoothing) or None.  Raises ValueError for a refused pair, a step activation
-    under a loss, or widths that do not chain.
+    loss: (name, param or None) or None; the param of softmax cross-entropy is its label smoothing.
+    Raises ValueError for a refused pair, a step activation under a loss, or widths that do not
+    chain.
     """
 
     def __init__(
@@ -116,7 +118,8 @@ class Plan:
     step_in_epoch: int
     loss_sum: float
     weight_sum: float
-    # True: fit leaves in last_norms, for each epoch, the mean over its steps of the sum of squares of all weights
+    # True: fit leaves in last_norms, for each epoch, the mean over its steps of the sum of squares
+    # of all weights.
     keep_norms: bool
     @property
     def last_norms(self) -> NDArray[np.float64] | None: ...
@@ -137,12 +140,14 @@ class Plan:
     ) -> tuple[NDArray[np.float64], str]:
         """Run epochs (from where the plan stands) without the GIL.
 
-        x: (n, n_in) C-contiguous of the layers' dtype.  y: int64 labels (n,) or rows (n, n_out) of that dtype.
+        x: (n, n_in) C-contiguous of the layers' dtype.  y: int64 labels (n,) or rows (n, n_out) of
+        that dtype.
         lr, momentum: one number, or one for each step to come.
         order: (epochs, n) samples in the order wanted, each 0..n-1; shuffle is then not looked at.
-        Returns the mean loss of each epoch finished and "done", "paused" (max_steps reached) or "diverged"
-        (parameters of the last good epoch, or of the start, are put back).  Signals are handled every 50 ms: KeyboardInterrupt leaves
-        the plan between two steps.  A second fit on the same layers at once raises RuntimeError.
+        Returns the mean loss of each epoch finished and "done", "paused" (max_steps reached) or
+        "diverged" (parameters of the last good epoch, or of the start, are put back).  Signals are
+        handled every 50 ms: KeyboardInterrupt leaves the plan between two steps.  A second fit on
+        the same layers at once raises RuntimeError.
         """
     def step(
         self,
@@ -152,7 +157,7 @@ class Plan:
         lr: float,
         momentum: float | None = None,
     ) -> float:
-        """One minibatch of 1..batch_size rows: forward, loss, backward, update; the mean loss before it.
+        """One minibatch of 1..batch_size rows; the mean loss before the update.
 
         Without an optimizer: no update, the gradients are left in the layers.
         """
@@ -161,8 +166,10 @@ class Plan:
     def predict_one(self, x: Array, out: Array | None = None, logits: bool = False) -> Array:
         """Outputs (n_out,) of one row (n_in,)."""
     def predict(self, x: Array, out: Array | None = None, logits: bool = False) -> Array:
-        """Outputs of any number of rows; safe from many threads at once.  logits: without the output activation
-        of a fused pair (what the loss wants)."""
+        """Outputs of any number of rows; safe from many threads at once.
+
+        logits: without the output activation of a fused pair (what the loss wants).
+        """
     def forward(self, x: Array, training: bool = False) -> Array:
         """Outputs of 1..batch_size rows; keeps what backward needs."""
     def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
@@ -178,12 +185,67 @@ def loss_delta(
 ) -> tuple[Array, float]:
     """d(mean loss)/dy, of y's shape, and the mean loss."""
 
-def dense_forward(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, activation: str = "identity", param: float | None = None, out: Array | None = None, n_threads: int | None = None) -> Array: ...
-def dense_backward_dx(dy: ArrayLike, w: ArrayLike, y: ArrayLike | None = None, activation: str = "identity", param: float | None = None, out: Array | None = None, n_threads: int | None = None) -> Array: ...
-def dense_backward_dw(dy: ArrayLike, x: ArrayLike, out: Array | None = None, out_db: Array | None = None, n_threads: int | None = None) -> tuple[Array, Array]: ...
-def dense_backward_update(dy: ArrayLike, x: ArrayLike, w: Array, b: Array, kind: str, slots: Sequence[Array], lr: float, step: int = 1, n_threads: int | None = None, **options: float) -> None: ...
-def activation_forward(x: ArrayLike, activation: str, param: float | None = None, out: Array | None = None, n_threads: int | None = None) -> Array: ...
-def activation_backward(dy: ArrayLike, y: ArrayLike, activation: str, param: float | None = None, out: Array | None = None, n_threads: int | None = None) -> Array: ...
+def dense_forward(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    activation: str = "identity",
+    param: float | None = None,
+    out: Array | None = None,
+    n_threads: int | None = None,
+) -> Array: ...
+def dense_backward_dx(
+    dy: ArrayLike,
+    w: ArrayLike,
+    y: ArrayLike | None = None,
+    activation: str = "identity",
+    param: float | None = None,
+    out: Array | None = None,
+    n_threads: int | None = None,
+) -> Array: ...
+def dense_backward_dw(
+    dy: ArrayLike,
+    x: ArrayLike,
+    out: Array | None = None,
+    out_db: Array | None = None,
+    n_threads: int | None = None,
+) -> tuple[Array, Array]: ...
+def dense_backward_update(
+    dy: ArrayLike,
+    x: ArrayLike,
+    w: Array,
+    b: Array,
+    kind: str,
+    slots: Sequence[Array],
+    lr: float,
+    step: int = 1,
+    n_threads: int | None = None,
+    **options: float,
+) -> None: ...
+def activation_forward(
+    x: ArrayLike,
+    activation: str,
+    param: float | None = None,
+    out: Array | None = None,
+    n_threads: int | None = None,
+) -> Array: ...
+def activation_backward(
+    dy: ArrayLike,
+    y: ArrayLike,
+    activation: str,
+    param: float | None = None,
+    out: Array | None = None,
+    n_threads: int | None = None,
+) -> Array: ...
 def softmax(x: ArrayLike, out: Array | None = None, n_threads: int | None = None) -> Array: ...
 def log_softmax(x: ArrayLike, out: Array | None = None, n_threads: int | None = None) -> Array: ...
-def update(kind: str, w: Array, dw: ArrayLike, slots: Sequence[Array], lr: float, step: int = 1, n_threads: int | None = None, **options: float) -> None: ...
+def update(
+    kind: str,
+    w: Array,
+    dw: ArrayLike,
+    slots: Sequence[Array],
+    lr: float,
+    step: int = 1,
+    n_threads: int | None = None,
+    **options: float,
+) -> None: ...

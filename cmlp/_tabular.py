@@ -189,7 +189,7 @@ def _encode(
         return _encode_labels(path, target, classes)
     first = target.values[0]
     if isinstance(first, str):
-        raise ValueError(f"task: {path} has the target {_shown(first)}, expected numbers")  # noqa: TRY004
+        raise ValueError(f"task: {path} has the target {_shown(first)}, expected numbers")
     y = np.array(target.values, dtype=np.float64)[target.codes, np.newaxis]
     return _finite_float32(path, "target", y), None
 
@@ -536,7 +536,8 @@ def _arrow_column(path: Path, name: str, values: Any) -> NDArray[Any] | _Column:
         values = values.cast(kind.value_type)
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         raise FormatError(
-            f"{path}: column {_shown(name)} is of type {_shown(str(kind))}, expected numbers or text"
+            f"{path}: column {_shown(name)} is of type {_shown(str(kind))}, "
+            "expected numbers or text"
         )
     words = values.combine_chunks().dictionary_encode()
     return _Column(words.dictionary.to_pylist(), words.indices.to_numpy().astype(np.int64))

@@ -167,6 +167,7 @@ class Converged(Callback):
         self._before = trainer.net.get_flat()
 
     def on_epoch_end(self, trainer: Trainer, row: Row) -> bool | None:
+        assert self._before is not None  # training has begun
         w = trainer.net.get_flat().astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # in a run that diverges
             change, size = np.linalg.norm(w - self._before), np.linalg.norm(w)

@@ -10,7 +10,7 @@ from .classifier import MLPClassifier
 from .regressor import MLPRegressor
 
 
-class RiverClassifier(base.Classifier):
+class RiverClassifier(base.Classifier):  # type: ignore[misc,unused-ignore]
     """An `MLPClassifier` for River's pipelines and metrics.
 
     Parameters
@@ -37,7 +37,7 @@ class RiverClassifier(base.Classifier):
         return p
 
 
-class RiverRegressor(base.Regressor):
+class RiverRegressor(base.Regressor):  # type: ignore[misc,unused-ignore]
     """An `MLPRegressor` for River's pipelines and metrics.
 
     Parameters
