@@ -72,9 +72,10 @@ void CMLP_NAME(softmax)(size_t rows, size_t n, const void *x_, size_t ldx, int a
                 vstore(y + j, e);
         }
         v total = vset(vsum(sum));
-        v shift = as_log ? high + t_log(total) : R(1.0) / total;
+        v log_sum = t_log(total), scale = R(1.0) / total;
         for (size_t j = 0; j < n; j += VW) {
-            v out = as_log ? vload(x + j) - shift : vload(y + j) * shift;
+            /* The maximum goes first: added to the logarithm it would take its digits. */
+            v out = as_log ? (vload(x + j) - high) - log_sum : vload(y + j) * scale;
             vstore(y + j, vtail(out, j, n, vset(R(0.0))));
         }
     }

@@ -148,9 +148,9 @@ void CMLP_NAME(softmax)(size_t rows, size_t n, const void *x_, size_t ldx, int a
         real high = row_max(x, n), sum = 0;
         for (size_t j = 0; j < n; j++)
             sum += FN(exp)(x[j] - high);
-        real shift = high + FN(log)(sum);
+        real log_sum = FN(log)(sum);
         for (size_t j = 0; j < n; j++)
-            y[j] = as_log ? x[j] - shift : FN(exp)(x[j] - high) / sum;
+            y[j] = as_log ? (x[j] - high) - log_sum : FN(exp)(x[j] - high) / sum;
     }
 }
 
