@@ -1,11 +1,9 @@
 /* Training: whole epochs, or single steps, in one parallel region with two barriers a step. */
-#define _DEFAULT_SOURCE
 #include "plan.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define POLL_SECONDS 0.05
 
@@ -22,20 +20,13 @@ typedef struct {
     cmlp_status status;
 } fit;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void poll(fit *f)
 {
-    if (!f->run->poll || now() < f->next_poll)
+    if (!f->run->poll || cmlp_now() < f->next_poll)
         return;
     if (f->run->poll(f->run->poll_ctx))
         atomic_store_explicit(&f->stop, 1, memory_order_relaxed);
-    f->next_poll = now() + POLL_SECONDS;
+    f->next_poll = cmlp_now() + POLL_SECONDS;
 }
 
 /* One step as every thread sees it. */
@@ -139,11 +130,10 @@ static void run_group(const stage *st, size_t group, size_t groups)
     const cmlp_plan *plan = st->f->plan;
     const cmlp_kernels *k = plan->k;
     char *slot = plan->arena + (size_t)st->thread * plan->slot_bytes;
-    size_t blocks = (st->rows + ROW_BLOCK - 1) / ROW_BLOCK, b0, b1;
-    share_of(blocks, (int)group, (int)groups, &b0, &b1);
-    size_t end = cmlp_min(b1 * ROW_BLOCK, st->rows);
+    size_t first, end;
+    share_of_rows(st->rows, (int)group, (int)groups, &first, &end);
     int accumulate = 0;
-    for (size_t r = b0 * ROW_BLOCK; r < end; r += plan->chunk, accumulate = 1) {
+    for (size_t r = first; r < end; r += plan->chunk, accumulate = 1) {
         size_t rows = cmlp_min(plan->chunk, end - r);
         through(st, slot, r, r + rows, 0);
         for (size_t i = 0; i < plan->n_steps; i++) {
@@ -177,8 +167,8 @@ static void rows_stage(const stage *st)
             run_group(st, g, groups);
         return;
     }
-    share_of((st->rows + ROW_BLOCK - 1) / ROW_BLOCK, st->thread, st->n_threads, &first, &end);
-    size_t r0 = first * ROW_BLOCK, r1 = cmlp_min(end * ROW_BLOCK, st->rows);
+    size_t r0, r1;
+    share_of_rows(st->rows, st->thread, st->n_threads, &r0, &r1);
     if (r0 < r1)
         through(st, plan->arena, r0, r1, r0);
 }
@@ -255,18 +245,33 @@ static char *unit_bias_grad(const cmlp_plan *plan, const unit *u)
     return start ? start + u->c0 * plan->k->size : NULL;
 }
 
-static double unit_sum_squares(const cmlp_plan *plan, const unit *u)
+/* Sum of squares of a unit's part of a whole matrix, given from the unit's first column on. */
+static double panels_squares(const cmlp_plan *plan, const unit *u, const char *from)
 {
     const step *s = &plan->steps[u->step];
-    const char *gw = unit_weight_grad(plan, u);
     double sum = 0.0;
     if (cmlp_has_weight(s->layer))
         FOR_PANELS(s->layer, u, c, width)
-    sum += plan->k->sum_squares((u->i1 - u->i0) * width,
-                                gw + ((c - u->c0) * s->n_in + u->i0 * width) * plan->k->size);
-    if (u->i0 == 0 && cmlp_has_bias(s->layer))
+        {
+            size_t at = ((c - u->c0) * s->n_in + u->i0 * width) * plan->k->size;
+            sum += plan->k->sum_squares((u->i1 - u->i0) * width, from + at);
+        }
+    return sum;
+}
+
+static double unit_gradient_squares(const cmlp_plan *plan, const unit *u)
+{
+    double sum = panels_squares(plan, u, unit_weight_grad(plan, u));
+    if (u->i0 == 0 && cmlp_has_bias(plan->steps[u->step].layer))
         sum += plan->k->sum_squares(u->c1 - u->c0, unit_bias_grad(plan, u));
     return sum;
+}
+
+static double unit_weight_squares(const cmlp_plan *plan, const unit *u)
+{
+    const step *s = &plan->steps[u->step];
+    const char *w = s->layer->w;
+    return w ? panels_squares(plan, u, w + u->c0 * s->n_in * plan->k->size) : 0.0;
 }
 
 /* The norm needs every gradient before the first update: one more barrier. */
@@ -274,23 +279,12 @@ static void clip_by_norm(stage *st, size_t first, size_t end)
 {
     cmlp_plan *plan = st->f->plan;
     for (size_t i = first; i < end; i++)
-        plan->norms[i] = unit_sum_squares(plan, &plan->units[i]);
+        plan->norms[i] = unit_gradient_squares(plan, &plan->units[i]);
     cmlp_wait(&plan->barrier, st->n_threads);
     double sum = 0.0, limit = plan->opt->spec.clip_norm;
     for (size_t i = 0; i < plan->n_units; i++)
         sum += plan->norms[i];
     st->weight_args.gscale = st->bias_args.gscale = sum > limit * limit ? limit / sqrt(sum) : 1.0;
-}
-
-static double unit_squares(const cmlp_plan *plan, const unit *u)
-{
-    const step *s = &plan->steps[u->step];
-    const char *w = s->layer->w;
-    double sum = 0.0;
-    if (cmlp_has_weight(s->layer))
-        FOR_PANELS(s->layer, u, c, width)
-    sum += plan->k->sum_squares((u->i1 - u->i0) * width, w + (c * s->n_in + u->i0 * width) * plan->k->size);
-    return sum;
 }
 
 static void units_stage(stage *st, size_t first, size_t end)
@@ -304,7 +298,7 @@ static void units_stage(stage *st, size_t first, size_t end)
         size_t rows = u->i1 - u->i0;
         char *bias = scratch + rows * (u->c1 - u->c0) * plan->k->size;
         if (st->f->run->norms)
-            plan->squares[i] = unit_squares(plan, u);
+            plan->squares[i] = unit_weight_squares(plan, u);
         if (!plan->opt) {
             unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u),
                           0, s->n_in);
@@ -528,7 +522,7 @@ static cmlp_status run_fit(fit *f)
         return CMLP_E_BUSY;
     cmlp_status status = prepare_fit(plan, f);
     if (!status) {
-        f->next_poll = f->run->poll ? now() + POLL_SECONDS : 0.0;
+        f->next_poll = f->run->poll ? cmlp_now() + POLL_SECONDS : 0.0;
         cmlp_parallel(plan->threads, fit_share, f);
         if (plan->opt)
             plan->opt->steps += f->done;

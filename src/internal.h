@@ -28,6 +28,13 @@ typedef void cmlp_thread_fn(void *ctx, int thread, int n_threads);
 void cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx);
 /* The number of threads that cmlp_parallel will start for this wish (0: the default). */
 int cmlp_threads_for(int wanted);
+/* The same, but one for each per_thread of the work at most. */
+int cmlp_threads_worth(int wanted, double work, double per_thread);
+/* Floating-point operations for which another thread is worth its barriers and the exchange of data between
+ * caches: some twenty microseconds. */
+#define FLOPS_PER_THREAD 4e6
+/* Seconds on a clock that only goes forward. */
+double cmlp_now(void);
 
 typedef struct {
     _Alignas(CMLP_LINE) atomic_int arrived;

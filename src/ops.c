@@ -1,25 +1,15 @@
 /* The kernels on plain arrays.  Matrices are packed on the way in; the products are the plans' own. */
-#define _DEFAULT_SOURCE
 #include "plan.h"
 
 #include <string.h>
-#include <time.h>
 
 /* Elements for which another thread is worth starting. */
 #define ELEMENTS_PER_THREAD 16384
-#define FLOPS_PER_THREAD 4e6
-
-static int threads_for(int wanted, double work, double per_thread)
-{
-    int n = cmlp_threads_for(wanted);
-    double most = work / per_thread;
-    return n <= most ? n : most < 1.0 ? 1 : (int)most;
-}
 
 static int product_threads(const cmlp_shape *s)
 {
-    return threads_for(s->n_threads, 2.0 * (double)s->batch * (double)s->n_in * (double)s->n_out,
-                       FLOPS_PER_THREAD);
+    return cmlp_threads_worth(s->n_threads, 2.0 * (double)s->batch * (double)s->n_in * (double)s->n_out,
+                              FLOPS_PER_THREAD);
 }
 
 /* One call's arrays; which are used depends on the operation. */
@@ -48,11 +38,11 @@ static void product_share(void *ctx, int thread, int n_threads)
     const cmlp_layer *l = c->layer;
     int forward = c->flag;
     size_t n = forward ? l->spec.n_out : l->spec.n_in, inner = forward ? l->spec.n_in : l->spec.n_out;
-    size_t pad = forward ? l->pad_out : l->pad_in, first, end;
+    size_t pad = forward ? l->pad_out : l->pad_in, r0, r1;
     char *strip = c->scratch + (size_t)thread * c->scratch_bytes;
-    share_of((c->shape->batch + ROW_BLOCK - 1) / ROW_BLOCK, thread, n_threads, &first, &end);
-    for (size_t r = first * ROW_BLOCK; r < cmlp_min(end * ROW_BLOCK, c->shape->batch);) {
-        size_t rows = cmlp_min(STRIP, cmlp_min(end * ROW_BLOCK, c->shape->batch) - r);
+    share_of_rows(c->shape->batch, thread, n_threads, &r0, &r1);
+    for (size_t r = r0; r < r1;) {
+        size_t rows = cmlp_min(STRIP, r1 - r);
         char *out = c->out + r * n * k->size, *to = pad == n ? out : strip;
         k->product(rows, pad, inner, c->a + r * inner * k->size, inner, forward ? l->w : l->wt,
                    forward ? l->nr : l->nr_t, forward ? l->b : NULL, to, pad);
@@ -122,9 +112,8 @@ static void outer_share(void *ctx, int thread, int n_threads)
 {
     const job *c = ctx;
     const cmlp_layer *l = c->layer;
-    size_t first, end;
-    share_of((l->spec.n_in + ROW_BLOCK - 1) / ROW_BLOCK, thread, n_threads, &first, &end);
-    size_t i0 = first * ROW_BLOCK, i1 = cmlp_min(end * ROW_BLOCK, l->spec.n_in);
+    size_t i0, i1;
+    share_of_rows(l->spec.n_in, thread, n_threads, &i0, &i1);
     if (i0 < i1)
         c->k->outer(i0, i1, l->pad_out, c->shape->batch, c->b, l->spec.n_in, c->a, c->ld, l->nr, 0, 0,
                     l->spec.n_in, l->gw);
@@ -249,7 +238,7 @@ static cmlp_status run_softmax(const cmlp_shape *shape, int as_log, const void *
              .n = shape->batch,
              .width = shape->n_out};
     double elements = (double)shape->batch * (double)shape->n_out;
-    int threads = threads_for(shape->n_threads, elements, ELEMENTS_PER_THREAD);
+    int threads = cmlp_threads_worth(shape->n_threads, elements, ELEMENTS_PER_THREAD);
     c.scratch_bytes = cmlp_round_up(2 * cmlp_round_up(c.width, c.k->vw) * c.k->size, CMLP_LINE);
     c.scratch = cmlp_alloc(c.scratch_bytes * (size_t)threads);
     if (!c.scratch)
@@ -276,7 +265,7 @@ static cmlp_status run_activation(const cmlp_shape *shape, int id, double param,
              .id = id,
              .param = param,
              .n = shape->batch * shape->n_out};
-    cmlp_parallel(threads_for(shape->n_threads, (double)c.n, ELEMENTS_PER_THREAD), activate_share, &c);
+    cmlp_parallel(cmlp_threads_worth(shape->n_threads, (double)c.n, ELEMENTS_PER_THREAD), activate_share, &c);
     return CMLP_OK;
 }
 
@@ -376,7 +365,7 @@ cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_
         if (norm2 > limit * limit)
             args.gscale = limit / __builtin_sqrt(norm2);
     }
-    cmlp_parallel(threads_for(n_threads, (double)n, ELEMENTS_PER_THREAD), update_share, &c);
+    cmlp_parallel(cmlp_threads_worth(n_threads, (double)n, ELEMENTS_PER_THREAD), update_share, &c);
     return CMLP_OK;
 }
 
@@ -388,21 +377,14 @@ typedef struct {
     cmlp_barrier barrier;
 } peak;
 
-static double clock_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void peak_share(void *ctx, int thread, int n_threads)
 {
     peak *c = ctx;
     cmlp_wait(&c->barrier, n_threads);
-    double start = clock_seconds(), done = 0.0, elapsed;
+    double start = cmlp_now(), done = 0.0, elapsed;
     do {
         done += c->k->fma_loop(20000);
-        elapsed = clock_seconds() - start;
+        elapsed = cmlp_now() - start;
     } while (elapsed < c->seconds);
     c->flops[thread % 256] = done / elapsed;
 }

@@ -12,6 +12,13 @@ void share_of(size_t n, int thread, int n_threads, size_t *first, size_t *end)
     *end = n * (size_t)(thread + 1) / (size_t)n_threads;
 }
 
+void share_of_rows(size_t rows, int thread, int n_threads, size_t *r0, size_t *r1)
+{
+    share_of((rows + ROW_BLOCK - 1) / ROW_BLOCK, thread, n_threads, r0, r1);
+    *r0 = *r0 * ROW_BLOCK;
+    *r1 = cmlp_min(*r1 * ROW_BLOCK, rows);
+}
+
 /* Units in a row with about as many weights for each thread; always the same ones, for its caches' sake. */
 void share_of_units(const cmlp_plan *plan, int thread, int n_threads, size_t *first, size_t *end)
 {
@@ -183,9 +190,8 @@ static void forward_share(void *ctx, int thread, int n_threads)
 {
     exchange *c = ctx;
     cmlp_plan *plan = c->plan;
-    size_t blocks = (plan->forward_rows + ROW_BLOCK - 1) / ROW_BLOCK, b0, b1, size = plan->k->size;
-    share_of(blocks, thread, n_threads, &b0, &b1);
-    size_t r0 = b0 * ROW_BLOCK, r1 = cmlp_min(b1 * ROW_BLOCK, plan->forward_rows);
+    size_t size = plan->k->size, r0, r1;
+    share_of_rows(plan->forward_rows, thread, n_threads, &r0, &r1);
     if (r0 >= r1)
         return;
     copy_rows(r1 - r0, plan->n_in * size, plan_at(plan, plan->arena, plan->steps[0].x, r0, plan->ld_in),
@@ -214,9 +220,8 @@ static void backward_share(void *ctx, int thread, int n_threads)
 {
     exchange *c = ctx;
     cmlp_plan *plan = c->plan;
-    size_t blocks = (plan->forward_rows + ROW_BLOCK - 1) / ROW_BLOCK, b0, b1, size = plan->k->size;
-    share_of(blocks, thread, n_threads, &b0, &b1);
-    size_t r0 = b0 * ROW_BLOCK, r1 = cmlp_min(b1 * ROW_BLOCK, plan->forward_rows);
+    size_t size = plan->k->size, r0, r1;
+    share_of_rows(plan->forward_rows, thread, n_threads, &r0, &r1);
     if (r0 < r1) {
         const step *last = &plan->steps[plan->n_steps - 1];
         copy_rows(r1 - r0, plan->n_out * size, plan_at(plan, plan->arena, last->d, r0, plan->ld_out),

@@ -9,9 +9,6 @@
 /* What one slot of such a net should take: it stays in L1 while its rows go through. */
 #define CHUNK_BYTES (40 << 10)
 #define MOST_GROUPS 8
-/* Floating-point operations for which another thread is worth its barriers and the exchange of data between
- * caches: some twenty microseconds. */
-#define FLOPS_PER_THREAD 4e6
 
 void *plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part)
 {
@@ -22,10 +19,7 @@ void *plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part pa
 
 int plan_threads_for(const cmlp_plan *plan, double flops, size_t pieces)
 {
-    double most = flops / FLOPS_PER_THREAD;
-    int n = cmlp_threads_for(plan->spec.n_threads);
-    if (n > most)
-        n = most < 1.0 ? 1 : (int)most;
+    int n = cmlp_threads_worth(plan->spec.n_threads, flops, FLOPS_PER_THREAD);
     return (size_t)n > pieces ? (int)pieces : n;
 }
 

@@ -105,6 +105,8 @@ void run_backward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, s
 void unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb,
                    size_t g0, size_t g_rows);
 void share_of(size_t n, int thread, int n_threads, size_t *first, size_t *end);
+/* Of rows, in whole blocks; nothing where r0 >= r1. */
+void share_of_rows(size_t rows, int thread, int n_threads, size_t *r0, size_t *r1);
 void share_of_units(const cmlp_plan *plan, int thread, int n_threads, size_t *first, size_t *end);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -94,6 +95,20 @@ int cmlp_threads_for(int wanted)
     (void)wanted;
     return 1;
 #endif
+}
+
+int cmlp_threads_worth(int wanted, double work, double per_thread)
+{
+    int n = cmlp_threads_for(wanted);
+    double most = work / per_thread;
+    return n <= most ? n : most < 1.0 ? 1 : (int)most;
+}
+
+double cmlp_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Denormals cost a hundred cycles each and carry nothing: flushed inside, the caller's mode put back. */
