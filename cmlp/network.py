@@ -171,12 +171,10 @@ class Sequential:
         ndarray of shape (batch, n_out)
             With one output the probability of the second class.
         """
+        link = self.probability_link()
         y = self.predict(x)
-        if self.output_activation in ("softmax", "sigmoid"):
+        if link is None:
             return y
-        link = self.link or ("softmax" if self.n_out != 1 else "sigmoid")
-        if link == "exp":
-            raise ValueError("the net was trained for counts; its outputs are logarithms of rates")
         rows = np.atleast_2d(y)
         p = _core.softmax(rows) if link == "softmax" else _core.activation_forward(rows, link)
         return p.reshape(y.shape)
@@ -245,6 +243,20 @@ class Sequential:
             if isinstance(last, (Dense, Activation, PReLU, RReLU))
             else "identity"
         )
+
+    def probability_link(self) -> str | None:
+        """What turns outputs into probabilities: "softmax", "sigmoid", None if they are some.
+
+        Raises
+        ------
+        ValueError
+            For a net that was trained for counts.
+        """
+        if self.output_activation in ("softmax", "sigmoid"):
+            return None
+        if self.link == "exp":
+            raise ValueError("the net was trained for counts; its outputs are logarithms of rates")
+        return self.link or ("softmax" if self.n_out != 1 else "sigmoid")
 
     def get_flat(self) -> Array:
         """All parameters as one vector: layer after layer, each row by row, weight before bias.
@@ -327,6 +339,59 @@ class Sequential:
         from ._files import save_model
 
         save_model(path, self)
+
+    def to_onnx(self, path: str | PathLike[str], task: str | None = None) -> None:
+        """Write the net as an ONNX file of opset 17, whole or not at all.
+
+        The input is ``x`` (batch, n_in), of any number of rows and the net's dtype.
+
+        Parameters
+        ----------
+        path : str or path
+        task : {None, "classifier", "multilabel"}
+            None: the output is ``y`` (batch, n_out), what ``predict`` gives.  "classifier":
+            ``label`` (batch,), from ``classes`` or 0, 1, 2, ..., and ``probabilities`` (batch,
+            n_classes); a net with one output has two classes.  "multilabel": ``label``
+            (batch, n_out) is 1 where ``probabilities`` (batch, n_out) is above 1/2.
+
+        Raises
+        ------
+        ImportError
+            Without onnx (``pip install cmlp[export]``).
+        ValueError
+            If a layer is written in Python.
+        """
+        from ._export.model import Model
+        from ._export.onnx import write_onnx
+
+        write_onnx(path, Model.of(self, task))
+
+    def to_c(
+        self, path: str | PathLike[str], task: str | None = None, name: str = "predict"
+    ) -> None:
+        """Write the net as one C99 file with a function, whole or not at all.
+
+        The function is ``void predict(const float *x, float *y)``, with double for a net of
+        float64; ``int predict(const float *x, float *p)`` for a classifier, which returns the
+        place of the label in ``predict_classes``.  It allocates nothing and keeps nothing.
+
+        Parameters
+        ----------
+        path : str or path
+        task : {None, "classifier", "multilabel"}
+            Outputs or probabilities, as in `to_onnx`.
+        name : str, default "predict"
+            Of the function; all names in the file begin with it.
+
+        Raises
+        ------
+        ValueError
+            If a layer is written in Python, or the name is none of C.
+        """
+        from ._export.c import write_c
+        from ._export.model import Model
+
+        write_c(path, Model.of(self, task), name)
 
     def summary(self) -> str:
         """A table of the layers with their output shapes and numbers of parameters."""

@@ -1,0 +1,1 @@
+"""Nets in other programs' forms: ONNX and C files, scikit-learn's and PyTorch's objects."""
