@@ -77,6 +77,8 @@ if TYPE_CHECKING:
         plots,
         schedules,
     )
+    from ._export.sklearn import from_sklearn, to_sklearn
+    from ._export.torch import from_torch, to_torch
     from ._files import load
     from .estimators import MLPClassifier, MLPRegressor
     from .restarts import Restarts, best_of
@@ -87,7 +89,11 @@ _LATER = {
     "MLPRegressor": "estimators",
     "Restarts": "restarts",
     "best_of": "restarts",
+    "from_sklearn": "_export.sklearn",
+    "from_torch": "_export.torch",
     "load": "_files",
+    "to_sklearn": "_export.sklearn",
+    "to_torch": "_export.torch",
 }
 _MODULES = ("cli", "datasets", "estimators", "graph", "kernels", "models", "plots")
 
@@ -160,6 +166,8 @@ __all__ = [
     "cli",
     "datasets",
     "estimators",
+    "from_sklearn",
+    "from_torch",
     "graph",
     "info",
     "initializers",
@@ -172,6 +180,8 @@ __all__ = [
     "plots",
     "register_layer",
     "schedules",
+    "to_sklearn",
+    "to_torch",
 ]
 
 

@@ -14,6 +14,7 @@ from .. import _core
 from ..errors import DivergenceError
 from . import output
 from .apply import evaluate, predict
+from .export import export
 from .playground import playground_run
 from .train import train
 
@@ -81,7 +82,7 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, playground_run):
+for command in (train, evaluate, predict, export, playground_run):
     app.add_command(command)
 
 

@@ -26,6 +26,7 @@ from ..history import History
 from ..losses import Loss
 from . import parameters
 from .bridge import TaskCallbacks
+from .exporting import Exporting
 from .lbfgs import Lbfgs
 from .online import Online
 from .record import Record
@@ -55,7 +56,7 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(Record, Weights, Online, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """Base of `MLPClassifier` and `MLPRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = parameters.CONSTRAINTS

@@ -17,14 +17,16 @@ from .model import Dense, Function, Head, Model, Rescaling, Step
 
 _PER_LINE = 6
 _PLAIN = frozenset((ascii_letters + digits + " _-+.,:;/()=").encode())
-_RESERVED = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline "
-    "int long main register restrict return short signed sizeof static struct switch typedef union "
-    "unsigned void volatile while "
-    # what the file itself uses
-    "b best e erfc erfcf exp expf expm1 expm1f fabs fabsf high i j log1p log1pf main most n n_in "
-    "n_out p printf scanf sum tanh tanhf u v w x y".split()
-)
+_KEYWORDS = """
+    auto break case char const continue default do double else enum extern float for goto if inline
+    int long register restrict return short signed sizeof static struct switch typedef union
+    unsigned void volatile while
+"""
+_USED_IN_THE_FILE = """
+    b best e erfc erfcf exp expf expm1 expm1f fabs fabsf high i j log1p log1pf main most n n_in
+    n_out p printf scanf sum tanh tanhf u v w x y
+"""
+_RESERVED = frozenset((_KEYWORDS + _USED_IN_THE_FILE).split())
 
 # Activations in C, for `real` x and its setting p; `cmlp._export.onnx` has the same table for ONNX.
 # An exponential that overflows leads to the right result; none loses its digits by cancelling.
@@ -45,7 +47,8 @@ _FUNCTIONS = {
 _WITH_PARAM = ("leaky_relu", "elu")
 
 _DENSE = """
-static void NAME_dense(int n_in, int n_out, const real *w, const real *b, const real *x, real *restrict y)
+static void NAME_dense(int n_in, int n_out, const real *w, const real *b, const real *x,
+                       real *restrict y)
 {
     for (int j = 0; j < n_out; j++)
         y[j] = b ? b[j] : 0;
@@ -177,8 +180,8 @@ class _Source:
         lines += [
             f"It allocates nothing, keeps nothing between calls, and takes {room} bytes of stack.",
             "",
-            "Compile it with -std=c99 and link with -lm; declare the function where it is called. With",
-            f"-D{self.name}_MAIN it is a program that reads inputs and prints what comes out.",
+            "Compile it with -std=c99 and link with -lm; declare the function where it is called.",
+            f"With -D{self.name}_MAIN it is a program that reads inputs and prints what comes out.",
         ]
         return "".join(["/*\n", *(f" * {line}".rstrip() + "\n" for line in lines), " */\n"])
 
@@ -278,7 +281,8 @@ class _Source:
         if head.link is not None:
             text += self._elementwise(-1, Function(head.link), y, width)
         if head.kind == "binary":
-            return text + f"    p[0] = 1 - {y}[0];\n    p[1] = {y}[0];\n    return p[1] > 0.5;\n}}\n"
+            text += f"    p[0] = 1 - {y}[0];\n    p[1] = {y}[0];\n"
+            return text + "    return p[1] > 0.5;\n}\n"
         text += self._loop(width, f"p[i] = {y}[i]")
         return text + ("    return best;\n}\n" if head.kind == "multiclass" else "}\n")
 

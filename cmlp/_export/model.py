@@ -142,8 +142,8 @@ class Model:
     @property
     def n_bytes(self) -> int:
         """Size of the numbers in it."""
-        arrays = [a for step in self.steps for a in vars(step).values() if isinstance(a, np.ndarray)]
-        return sum(a.nbytes for a in arrays)
+        values = [value for step in self.steps for value in vars(step).values()]
+        return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
 
 
 def _steps_of(layer: Any, i: int) -> list[Step]:

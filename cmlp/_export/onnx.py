@@ -160,7 +160,7 @@ _FUNCTIONS: dict[str, Callable[[_Graph, str, float | Array | None], str]] = {
     "tanh": lambda g, x, _: g.add("Tanh", x),
     "relu": lambda g, x, _: g.add("Relu", x),
     # PRelu, because the slope of LeakyRelu is a float32 always
-    "leaky_relu": lambda g, x, slope: g.add("PRelu", x, g.constant(np.atleast_1d(slope))),
+    "leaky_relu": lambda g, x, slope: g.add("PRelu", x, g.constant(np.ravel(np.asarray(slope)))),
     "elu": _elu,
     "gelu": _gelu,
     "silu": lambda g, x, _: g.add("Mul", x, g.add("Sigmoid", x)),
