@@ -25,7 +25,7 @@ def save(path: _files.PathLike, trainer: Trainer) -> None:
     about = _files.model_about(trainer.net)
     tensors = _files.model_tensors(trainer.net)
     cursor = trainer._cursor if trainer.fitting is None else trainer.fitting.loop.cursor
-    fit = trainer._resume if trainer.fitting is None else trainer.fitting.settings()
+    fit = trainer._unfinished()
     if fit is not None:
         fit, arrays = _split_states(fit)
         tensors.update(arrays)

@@ -151,7 +151,8 @@ class Fit:
     def _add_unseen(self) -> None:
         """Rows for epochs that were finished when Ctrl-C came; their losses are not known."""
         history = self.trainer.history
-        seen = int(history["epoch"][-1]) if len(history) else self.first_epoch
+        n = len(history)
+        seen = int(history["epoch"][n - 1]) if n else self.first_epoch
         for epoch in range(seen, self.loop.cursor.epoch):
             history.add({"epoch": epoch + 1, "loss": float("nan")})
 

@@ -35,7 +35,7 @@ class History:
         for name in row:
             self._columns.setdefault(name, [float("nan")] * self._n)
         for name, column in self._columns.items():
-            column.append(row.get(name, float("nan")))
+            column[self._n :] = [row.get(name, float("nan"))]  # over what Ctrl-C has left of a row
         self._n += 1
 
     def __len__(self) -> int:

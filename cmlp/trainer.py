@@ -86,6 +86,7 @@ class Trainer:
         self._loops: dict[int, Loop] = {}
         self._evaluator: Gradients | None = None
         self._resume: dict[str, Any] | None = None
+        self._interrupted: dict[str, Any] | None = None
         self._fast: Any = None
         if isinstance(loss, Loss) and loss.link is not None:
             net.link = loss.link
@@ -170,9 +171,13 @@ class Trainer:
         return self.history
 
     def _run(self, fit: Fit, work: Callable[[], None] | None = None) -> None:
-        self.fitting = fit
+        self.fitting, self._interrupted = fit, None
         try:
             fit.run(work)
+        except KeyboardInterrupt:  # also within the callbacks of the beginning and the end
+            self.history.interrupted = True
+            self._interrupted = fit.settings()
+            raise
         finally:
             self._cursor, self._steps = fit.loop.cursor, fit.step_count()
             self.fitting = None
@@ -484,6 +489,12 @@ class Trainer:
         from ._checkpoint import restore
 
         restore(path, self)
+
+    def _unfinished(self) -> dict[str, Any] | None:
+        """Settings of the call of fit, under way or cut short, that a checkpoint goes on with."""
+        if self.fitting is not None:
+            return self.fitting.settings()
+        return self._resume or self._interrupted
 
     def _take_resume(self, n: int, batch_size: int, shuffle: bool) -> dict[str, Any] | None:
         """Settings of the call of fit to go on with, if there is one; they must agree."""
