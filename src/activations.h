@@ -35,7 +35,7 @@ enum { FROM_OUTPUT, FROM_INPUT };
 #endif
 
 /* The formulas that need more than a line; only where a kernel source has set T. */
-#ifdef T
+#ifdef CMLP_KERNEL
 #ifndef CMLP_ACTIVATION_FORMULAS
 #define CMLP_ACTIVATION_FORMULAS
 

@@ -116,12 +116,12 @@ static void through(const stage *st, char *slot, size_t r0, size_t r1, size_t at
     const cmlp_plan *plan = st->f->plan;
     size_t end = at + (r1 - r0);
     pass p = st->pass;
-    /* Slot row `at` is row r0 of the minibatch; run_forward adds `at` again. */
+    /* Slot row `at` is row r0 of the minibatch; cmlp_run_forward adds `at` again. */
     p.row = r0 - at;
     gather(st, slot, r0, r1, at);
-    run_forward(plan, &p, slot, at, end);
+    cmlp_run_forward(plan, &p, slot, at, end);
     run_loss(st, slot, at, end, r0);
-    run_backward(plan, &p, slot, at, end, 0);
+    cmlp_run_backward(plan, &p, slot, at, end, 0);
 }
 
 /* A group's rows, chunk after chunk, its gradient summed on the way. */
@@ -131,7 +131,7 @@ static void run_group(const stage *st, size_t group, size_t groups)
     const cmlp_kernels *k = plan->k;
     char *slot = plan->arena + (size_t)st->thread * plan->slot_bytes;
     size_t first, end;
-    share_of_rows(st->rows, (int)group, (int)groups, &first, &end);
+    cmlp_share_of_rows(st->rows, (int)group, (int)groups, &first, &end);
     int accumulate = 0;
     for (size_t r = first; r < end; r += plan->chunk, accumulate = 1) {
         size_t rows = cmlp_min(plan->chunk, end - r);
@@ -139,7 +139,7 @@ static void run_group(const stage *st, size_t group, size_t groups)
         for (size_t i = 0; i < plan->n_steps; i++) {
             const step *s = &plan->steps[i];
             const cmlp_layer *l = s->layer;
-            void *gw = plan_grad(plan, group, s, CMLP_WEIGHT), *gb = plan_grad(plan, group, s, CMLP_BIAS);
+            void *gw = cmlp_plan_grad(plan, group, s, CMLP_WEIGHT), *gb = cmlp_plan_grad(plan, group, s, CMLP_BIAS);
             if (cmlp_has_weight(l))
                 k->outer(0, s->n_in, l->pad_out, rows, slot + s->x, s->ld_in, slot + s->d, s->ld_out, l->nr,
                          accumulate, 0, s->n_in, gw);
@@ -162,13 +162,13 @@ static void rows_stage(const stage *st)
     size_t first, end;
     if (plan->groups) {
         size_t groups = groups_of(plan, st->rows);
-        share_of(groups, st->thread, st->n_threads, &first, &end);
+        cmlp_share_of(groups, st->thread, st->n_threads, &first, &end);
         for (size_t g = first; g < end; g++)
             run_group(st, g, groups);
         return;
     }
     size_t r0, r1;
-    share_of_rows(st->rows, st->thread, st->n_threads, &r0, &r1);
+    cmlp_share_of_rows(st->rows, st->thread, st->n_threads, &r0, &r1);
     if (r0 < r1)
         through(st, plan->arena, r0, r1, r0);
 }
@@ -185,20 +185,20 @@ static void reduce_unit(const stage *st, const unit *u)
     const cmlp_layer *l = s->layer;
     size_t size = plan->k->size;
     for (size_t g = 1; g < groups_of(plan, st->rows); g++) {
-        char *from = plan_grad(plan, g, s, CMLP_WEIGHT), *to = plan_grad(plan, 0, s, CMLP_WEIGHT);
+        char *from = cmlp_plan_grad(plan, g, s, CMLP_WEIGHT), *to = cmlp_plan_grad(plan, 0, s, CMLP_WEIGHT);
         if (cmlp_has_weight(l))
             FOR_PANELS(l, u, c, width)
             {
                 size_t at = (c * s->n_in + u->i0 * width) * size;
                 plan->k->add((u->i1 - u->i0) * width, from + at, to + at);
             }
-        char *from_b = plan_grad(plan, g, s, CMLP_BIAS), *to_b = plan_grad(plan, 0, s, CMLP_BIAS);
+        char *from_b = cmlp_plan_grad(plan, g, s, CMLP_BIAS), *to_b = cmlp_plan_grad(plan, 0, s, CMLP_BIAS);
         if (u->i0 == 0 && cmlp_has_bias(l))
             plan->k->add(u->c1 - u->c0, from_b + u->c0 * size, to_b + u->c0 * size);
     }
 }
 
-/* gw as in unit_gradient: from column c0 and row g0 on, a matrix of g_rows rows; gb from column c0 on. */
+/* gw as in cmlp_unit_gradient: from column c0 and row g0 on, a matrix of g_rows rows; gb from column c0 on. */
 static void update_unit(const stage *st, const unit *u, const char *gw, const char *gb, size_t g0,
                         size_t g_rows)
 {
@@ -235,13 +235,13 @@ static int whole_gradients(const cmlp_plan *plan)
 static char *unit_weight_grad(const cmlp_plan *plan, const unit *u)
 {
     const step *s = &plan->steps[u->step];
-    char *start = plan_grad(plan, 0, s, CMLP_WEIGHT);
+    char *start = cmlp_plan_grad(plan, 0, s, CMLP_WEIGHT);
     return start ? start + u->c0 * s->n_in * plan->k->size : NULL;
 }
 
 static char *unit_bias_grad(const cmlp_plan *plan, const unit *u)
 {
-    char *start = plan_grad(plan, 0, &plan->steps[u->step], CMLP_BIAS);
+    char *start = cmlp_plan_grad(plan, 0, &plan->steps[u->step], CMLP_BIAS);
     return start ? start + u->c0 * plan->k->size : NULL;
 }
 
@@ -300,15 +300,15 @@ static void units_stage(stage *st, size_t first, size_t end)
         if (st->f->run->norms)
             plan->squares[i] = unit_weight_squares(plan, u);
         if (!plan->opt) {
-            unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u),
+            cmlp_unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u),
                           0, s->n_in);
         } else if (plan->groups) {
             reduce_unit(st, u);
         } else if (whole) {
-            unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u),
+            cmlp_unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u),
                           0, s->n_in);
         } else {
-            unit_gradient(plan, u, plan->arena, st->rows, scratch, bias, u->i0, rows);
+            cmlp_unit_gradient(plan, u, plan->arena, st->rows, scratch, bias, u->i0, rows);
             update_unit(st, u, scratch, bias, u->i0, rows);
         }
     }
@@ -446,7 +446,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
     int epoch_begins = 1, kept = 0;
     uint64_t done = 0;
     size_t u0, u1;
-    share_of_units(plan, thread, n_threads, &u0, &u1);
+    cmlp_share_of_units(plan, thread, n_threads, &u0, &u1);
     while (!status && at.epoch < f->end_epoch) {
         if (run->shuffle && !run->order && (at.step == 0 || done == 0)) {
             if (thread == 0)
@@ -490,7 +490,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
 
 static cmlp_status prepare_fit(cmlp_plan *plan, const fit *f)
 {
-    if (whole_gradients(plan) && plan_need_grads(plan))
+    if (whole_gradients(plan) && cmlp_plan_need_grads(plan))
         return CMLP_E_MEMORY;
     if (f->keep_good && !plan->good) {
         plan->good = cmlp_alloc(plan->grad_bytes);

@@ -23,7 +23,7 @@
 
 #endif
 
-#ifdef T
+#ifdef CMLP_KERNEL
 #ifndef CMLP_LOSS_FORMULAS
 #define CMLP_LOSS_FORMULAS
 

@@ -40,7 +40,7 @@ static void product_share(void *ctx, int thread, int n_threads)
     size_t n = forward ? l->spec.n_out : l->spec.n_in, inner = forward ? l->spec.n_in : l->spec.n_out;
     size_t pad = forward ? l->pad_out : l->pad_in, r0, r1;
     char *strip = c->scratch + (size_t)thread * c->scratch_bytes;
-    share_of_rows(c->shape->batch, thread, n_threads, &r0, &r1);
+    cmlp_share_of_rows(c->shape->batch, thread, n_threads, &r0, &r1);
     for (size_t r = r0; r < r1;) {
         size_t rows = cmlp_min(STRIP, r1 - r);
         char *out = c->out + r * n * k->size, *to = pad == n ? out : strip;
@@ -113,7 +113,7 @@ static void outer_share(void *ctx, int thread, int n_threads)
     const job *c = ctx;
     const cmlp_layer *l = c->layer;
     size_t i0, i1;
-    share_of_rows(l->spec.n_in, thread, n_threads, &i0, &i1);
+    cmlp_share_of_rows(l->spec.n_in, thread, n_threads, &i0, &i1);
     if (i0 < i1)
         c->k->outer(i0, i1, l->pad_out, c->shape->batch, c->b, l->spec.n_in, c->a, c->ld, l->nr, 0, 0,
                     l->spec.n_in, l->gw);
@@ -191,7 +191,7 @@ cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, 
 static void elements_of(const job *c, int thread, int n_threads, size_t *first, size_t *count)
 {
     size_t end, line = CMLP_LINE / c->k->size;
-    share_of((c->n + line - 1) / line, thread, n_threads, first, &end);
+    cmlp_share_of((c->n + line - 1) / line, thread, n_threads, first, &end);
     *first = cmlp_min(*first * line, c->n);
     *count = cmlp_min(end * line, c->n) - *first;
 }
@@ -215,7 +215,7 @@ static void softmax_share(void *ctx, int thread, int n_threads)
     const cmlp_kernels *k = c->k;
     size_t first, end, n = c->width, ld = cmlp_round_up(n, k->vw), bytes = n * k->size;
     char *one = c->scratch + (size_t)thread * c->scratch_bytes, *two = one + ld * k->size;
-    share_of(c->n, thread, n_threads, &first, &end);
+    cmlp_share_of(c->n, thread, n_threads, &first, &end);
     for (size_t r = first; r < end; r++) {
         memcpy(one, c->a + r * bytes, bytes);
         if (c->b) {

@@ -6,21 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-void share_of(size_t n, int thread, int n_threads, size_t *first, size_t *end)
+void cmlp_share_of(size_t n, int thread, int n_threads, size_t *first, size_t *end)
 {
     *first = n * (size_t)thread / (size_t)n_threads;
     *end = n * (size_t)(thread + 1) / (size_t)n_threads;
 }
 
-void share_of_rows(size_t rows, int thread, int n_threads, size_t *r0, size_t *r1)
+void cmlp_share_of_rows(size_t rows, int thread, int n_threads, size_t *r0, size_t *r1)
 {
-    share_of((rows + ROW_BLOCK - 1) / ROW_BLOCK, thread, n_threads, r0, r1);
+    cmlp_share_of((rows + ROW_BLOCK - 1) / ROW_BLOCK, thread, n_threads, r0, r1);
     *r0 = *r0 * ROW_BLOCK;
     *r1 = cmlp_min(*r1 * ROW_BLOCK, rows);
 }
 
 /* Units in a row with about as many weights for each thread; always the same ones, for its caches' sake. */
-void share_of_units(const cmlp_plan *plan, int thread, int n_threads, size_t *first, size_t *end)
+void cmlp_share_of_units(const cmlp_plan *plan, int thread, int n_threads, size_t *first, size_t *end)
 {
     size_t total = 0, sum = 0;
     for (size_t i = 0; i < plan->n_units; i++)
@@ -47,7 +47,7 @@ static pass from_row(const pass *p, size_t r)
     return q;
 }
 
-void run_forward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1)
+void cmlp_run_forward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1)
 {
     pass q = from_row(p, r0);
     for (size_t i = 0; i < plan->n_steps; i++) {
@@ -60,7 +60,7 @@ void run_forward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, si
     }
 }
 
-void run_backward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1, int need_dx)
+void cmlp_run_backward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1, int need_dx)
 {
     for (size_t i = plan->n_steps; i-- > 0;) {
         const step *s = &plan->steps[i];
@@ -76,7 +76,7 @@ void run_backward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, s
 
 /* The unit's gradient over the first rows of a slot.  gw: a packed matrix of g_rows rows from row g0 on that
  * starts at the unit's column c0; gb: the unit's columns. */
-void unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb,
+void cmlp_unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb,
                    size_t g0, size_t g_rows)
 {
     const step *s = &plan->steps[u->step];
@@ -138,7 +138,7 @@ static void predict_share(void *ctx, int thread, int n_threads)
 {
     const prediction *c = ctx;
     size_t chunks = (c->n + c->rows - 1) / c->rows, first, end;
-    share_of(chunks, thread, n_threads, &first, &end);
+    cmlp_share_of(chunks, thread, n_threads, &first, &end);
     for (size_t i = first; i < end; i++)
         predict_rows(c, i * c->rows, cmlp_min((i + 1) * c->rows, c->n),
                      c->scratch + 2 * c->half * (size_t)thread);
@@ -156,7 +156,7 @@ cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int log
     size_t row_bytes = widest * plan->k->size;
     size_t rows = cmlp_max(((size_t)256 << 10) / row_bytes / 48, 1) * 48;
     int threads =
-        plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
+        cmlp_plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
     rows = cmlp_min(rows,
                     cmlp_round_up((n + (size_t)threads - 1) / (size_t)threads, threads > 1 ? ROW_BLOCK : 1));
     prediction c = {plan, n, rows, x, y, NULL, cmlp_round_up(rows * row_bytes, CMLP_LINE), logits};
@@ -191,12 +191,12 @@ static void forward_share(void *ctx, int thread, int n_threads)
     exchange *c = ctx;
     cmlp_plan *plan = c->plan;
     size_t size = plan->k->size, r0, r1;
-    share_of_rows(plan->forward_rows, thread, n_threads, &r0, &r1);
+    cmlp_share_of_rows(plan->forward_rows, thread, n_threads, &r0, &r1);
     if (r0 >= r1)
         return;
     copy_rows(r1 - r0, plan->n_in * size, plan_at(plan, plan->arena, plan->steps[0].x, r0, plan->ld_in),
               plan->ld_in * size, c->from + r0 * plan->n_in * size, plan->n_in * size);
-    run_forward(plan, &plan->forward_pass, plan->arena, r0, r1);
+    cmlp_run_forward(plan, &plan->forward_pass, plan->arena, r0, r1);
     const step *last = &plan->steps[plan->n_steps - 1];
     copy_rows(r1 - r0, plan->n_out * size, c->to + r0 * plan->n_out * size, plan->n_out * size,
               plan_at(plan, plan->arena, last->y, r0, plan->ld_out), plan->ld_out * size);
@@ -211,7 +211,7 @@ cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training,
     plan->forwards += training != 0;
     exchange c = {plan, x, y};
     int threads =
-        plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
+        cmlp_plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
     cmlp_parallel(threads, forward_share, &c);
     return CMLP_OK;
 }
@@ -221,24 +221,24 @@ static void backward_share(void *ctx, int thread, int n_threads)
     exchange *c = ctx;
     cmlp_plan *plan = c->plan;
     size_t size = plan->k->size, r0, r1;
-    share_of_rows(plan->forward_rows, thread, n_threads, &r0, &r1);
+    cmlp_share_of_rows(plan->forward_rows, thread, n_threads, &r0, &r1);
     if (r0 < r1) {
         const step *last = &plan->steps[plan->n_steps - 1];
         copy_rows(r1 - r0, plan->n_out * size, plan_at(plan, plan->arena, last->d, r0, plan->ld_out),
                   plan->ld_out * size, c->from + r0 * plan->n_out * size, plan->n_out * size);
-        run_backward(plan, &plan->forward_pass, plan->arena, r0, r1, c->to != NULL);
+        cmlp_run_backward(plan, &plan->forward_pass, plan->arena, r0, r1, c->to != NULL);
         if (c->to)
             copy_rows(r1 - r0, plan->n_in * size, c->to + r0 * plan->n_in * size, plan->n_in * size,
                       plan_at(plan, plan->arena, plan->dx, r0, plan->ld_in), plan->ld_in * size);
     }
     cmlp_wait(&plan->barrier, n_threads);
     size_t u0, u1;
-    share_of_units(plan, thread, n_threads, &u0, &u1);
+    cmlp_share_of_units(plan, thread, n_threads, &u0, &u1);
     for (size_t i = u0; i < u1; i++) {
         const unit *u = &plan->units[i];
         const step *s = &plan->steps[u->step];
         char *gw = s->layer->gw, *gb = s->layer->gb;
-        unit_gradient(plan, u, plan->arena, plan->forward_rows, gw ? gw + u->c0 * s->n_in * size : NULL,
+        cmlp_unit_gradient(plan, u, plan->arena, plan->forward_rows, gw ? gw + u->c0 * s->n_in * size : NULL,
                       gb ? gb + u->c0 * size : NULL, 0, s->n_in);
     }
 }
@@ -248,7 +248,7 @@ cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx)
     if (plan->opt || !plan->forward_rows)
         return CMLP_E_ARGUMENT;
     exchange c = {plan, dy, dx};
-    int threads = plan_threads_for(plan, 4.0 * (double)plan->parameters * (double)plan->forward_rows,
+    int threads = cmlp_plan_threads_for(plan, 4.0 * (double)plan->parameters * (double)plan->forward_rows,
                                    (plan->forward_rows + ROW_BLOCK - 1) / ROW_BLOCK);
     cmlp_parallel(threads, backward_share, &c);
     return CMLP_OK;

@@ -10,14 +10,14 @@
 #define CHUNK_BYTES (40 << 10)
 #define MOST_GROUPS 8
 
-void *plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part)
+void *cmlp_plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part)
 {
     if (!plan->opt)
         return part == CMLP_WEIGHT ? s->layer->gw : s->layer->gb;
     return plan->grads + group * plan->grad_bytes + (part == CMLP_WEIGHT ? s->gw : s->gb);
 }
 
-int plan_threads_for(const cmlp_plan *plan, double flops, size_t pieces)
+int cmlp_plan_threads_for(const cmlp_plan *plan, double flops, size_t pieces)
 {
     int n = cmlp_threads_worth(plan->spec.n_threads, flops, FLOPS_PER_THREAD);
     return (size_t)n > pieces ? (int)pieces : n;
@@ -43,7 +43,7 @@ static void make_steps(cmlp_plan *plan)
         cmlp_layer *l = plan->layers[i];
         const cmlp_layer_spec *spec = &l->spec;
         step *s = &plan->steps[plan->n_steps++];
-        *s = (step){.kind = step_kind_of(spec->kind), .k = plan->k, .layer = l, .index = i, .last_layer = i};
+        *s = (step){.kind = cmlp_step_kind_of(spec->kind), .k = plan->k, .layer = l, .index = i, .last_layer = i};
         s->n_in = spec->n_in, s->n_out = spec->n_out;
         s->ld_in = leading(plan->k, s->n_in), s->ld_out = leading(plan->k, s->n_out);
         if (i + 1 < plan->n_layers && takes_in(spec, &plan->layers[i + 1]->spec)) {
@@ -176,7 +176,7 @@ static cmlp_status allocate(cmlp_plan *plan)
 {
     int wanted = cmlp_threads_for(plan->spec.n_threads);
     size_t pieces = plan->groups ? plan->groups : (plan->spec.batch + ROW_BLOCK - 1) / ROW_BLOCK;
-    plan->threads = plan_threads_for(plan, flops_of_step(plan, plan->spec.batch), pieces);
+    plan->threads = cmlp_plan_threads_for(plan, flops_of_step(plan, plan->spec.batch), pieces);
     plan->n_slots = plan->groups ? (size_t)plan->threads : 1;
     plan->slot_bytes = lay_out_slot(plan, plan->chunk) + CMLP_LINE;
     plan->arena_bytes = plan->n_slots * plan->slot_bytes;
@@ -195,11 +195,11 @@ static cmlp_status allocate(cmlp_plan *plan)
         if (!plan->opt && cmlp_layer_need_grad(l))
             return CMLP_E_MEMORY;
     }
-    return plan->groups ? plan_need_grads(plan) : CMLP_OK;
+    return plan->groups ? cmlp_plan_need_grads(plan) : CMLP_OK;
 }
 
 /* Whole gradients: a block for each group, or one. */
-cmlp_status plan_need_grads(cmlp_plan *plan)
+cmlp_status cmlp_plan_need_grads(cmlp_plan *plan)
 {
     if (plan->grads || !plan->opt)
         return CMLP_OK;

@@ -92,21 +92,21 @@ static inline void *plan_at(const cmlp_plan *plan, char *slot, size_t offset, si
 }
 
 /* plan.c */
-void *plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part);
-cmlp_status plan_need_grads(cmlp_plan *plan);
-int plan_threads_for(const cmlp_plan *plan, double flops, size_t pieces);
+void *cmlp_plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part);
+cmlp_status cmlp_plan_need_grads(cmlp_plan *plan);
+int cmlp_plan_threads_for(const cmlp_plan *plan, double flops, size_t pieces);
 
 /* steps.c */
-const step_kind *step_kind_of(cmlp_layer_kind kind);
+const step_kind *cmlp_step_kind_of(cmlp_layer_kind kind);
 
 /* passes.c: the work of one thread on some rows of a slot, or on some units */
-void run_forward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1);
-void run_backward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1, int need_dx);
-void unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb,
+void cmlp_run_forward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1);
+void cmlp_run_backward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1, int need_dx);
+void cmlp_unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb,
                    size_t g0, size_t g_rows);
-void share_of(size_t n, int thread, int n_threads, size_t *first, size_t *end);
+void cmlp_share_of(size_t n, int thread, int n_threads, size_t *first, size_t *end);
 /* Of rows, in whole blocks; nothing where r0 >= r1. */
-void share_of_rows(size_t rows, int thread, int n_threads, size_t *r0, size_t *r1);
-void share_of_units(const cmlp_plan *plan, int thread, int n_threads, size_t *first, size_t *end);
+void cmlp_share_of_rows(size_t rows, int thread, int n_threads, size_t *r0, size_t *r1);
+void cmlp_share_of_units(const cmlp_plan *plan, int thread, int n_threads, size_t *first, size_t *end);
 
 #endif

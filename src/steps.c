@@ -126,7 +126,7 @@ static void random_backward(const step *s, const pass *p, size_t rows, const voi
         s->k->multiply(rows * s->ld_in, d, mask, dx);
 }
 
-const step_kind *step_kind_of(cmlp_layer_kind kind)
+const step_kind *cmlp_step_kind_of(cmlp_layer_kind kind)
 {
     static const step_kind kinds[] = {
         [CMLP_DENSE] = {dense_forward, dense_backward},

@@ -17,6 +17,7 @@ typedef float real;
 #define R(x) x##f
 #endif
 
+#define CMLP_KERNEL
 #define T real
 static inline real t_set(real x) { return x; }
 static inline real t_lt(real a, real b, real x, real y) { return a < b ? x : y; }

@@ -8,6 +8,7 @@
 
 #include "simd.h"
 
+#define CMLP_KERNEL
 #define T v
 #define ROUNDER PICK(0x1.8p23f, 0x1.8p52)
 #define LN2_HI PICK(0.693359375f, 6.93145751953125e-1)
