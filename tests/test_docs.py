@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,11 +67,16 @@ def few_digits(folder: str, *, download: bool = False) -> cmlp.datasets.Dataset:
 def test_programs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cmlp.datasets, "mnist", few_digits)
-    if "plots." in page.read_text(encoding="utf-8"):
+    text = page.read_text(encoding="utf-8")
+    if "plots." in text:
         pytest.importorskip("matplotlib").use("Agg")
+    if "to_onnx" in text:
+        pytest.importorskip("onnxruntime")
     names: dict[str, object] = {}
     runners = {"python": run_program, "pycon": run_session, "console": run_commands}
     for block in blocks(page, *runners):
+        if "import torch" in block.code and find_spec("torch") is None:
+            continue  # only those who run the benchmarks have it
         runners[block.language](block, page, names)
 
 
