@@ -140,6 +140,12 @@ def _gelu(g: _Graph, x: str, _: Any) -> str:
     return g.add("Mul", g.add("Mul", x, g.constant(0.5)), g.add("Add", erf, g.constant(1)))
 
 
+def _silu(g: _Graph, x: str, _: Any) -> str:
+    """x / (1 + exp(-x)); of x sigmoid(x) some versions of onnxruntime make what float64 lacks."""
+    e = g.add("Exp", g.add("Neg", x))
+    return g.add("Div", x, g.add("Add", e, g.constant(1)))
+
+
 def _softplus(g: _Graph, x: str, _: Any) -> str:
     """relu(x) + log(1 + exp(-|x|)), which cannot overflow."""
     e = g.add("Exp", g.add("Neg", g.add("Abs", x)))
@@ -163,7 +169,7 @@ _FUNCTIONS: dict[str, Callable[[_Graph, str, float | Array | None], str]] = {
     "leaky_relu": lambda g, x, slope: g.add("PRelu", x, g.constant(np.ravel(np.asarray(slope)))),
     "elu": _elu,
     "gelu": _gelu,
-    "silu": lambda g, x, _: g.add("Mul", x, g.add("Sigmoid", x)),
+    "silu": _silu,
     "softplus": _softplus,
     "softsign": _softsign,
     "step": _step,
