@@ -25,8 +25,11 @@ from export_nets import (
     rows,
     surely,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 import cmlp
+from cmlp._export.c import _number, _string
 
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"]
@@ -177,6 +180,22 @@ def test_weights_are_exact(dtype, tmp_path):
     found = np.array([float.fromhex(t.strip().rstrip("f")) for t in body.split(",")[:-1]])
     assert np.array_equal(found.astype(dtype).reshape(7, 3).T, w)
     assert np.signbit(found.reshape(7, 3)[4, 0])
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_any_number_is_exact(value):
+    text = _number(value, "double")
+    assert float.fromhex(text) == value
+    assert np.signbit(float.fromhex(text)) == np.signbit(value)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_label_is_a_string_of_c(label):
+    text = _string(label)
+    assert text.isascii() and text.isprintable()
+    assert not set(text[1:-1]) & set('"?')
+    read = re.sub(rb"\\(\d{3})", lambda found: bytes([int(found[1], 8)]), text[1:-1].encode())
+    assert read.decode() == label
 
 
 def test_the_comment_tells_what_there_is(tmp_path):
