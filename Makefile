@@ -6,7 +6,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
 
 # Changed C or Cython, or a file added to the package, calls for a new build; changed Python does not.
-SOURCES := pyproject.toml CMakeLists.txt $(shell find src cmlp -name '*.[ch]' -o -name '*.p[yx][xd]' -o -name '*.pxi')
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/*) $(shell find src cmlp -name '*.[ch]' -o -name '*.p[yx][xd]' -o -name '*.pxi')
 
 # matplotlib keeps its cache here and not in the home directory.
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         plots,
         schedules,
     )
+    from ._embedding import get_include, get_library_dir
     from ._export.sklearn import from_sklearn, to_sklearn
     from ._export.torch import from_torch, to_torch
     from ._files import load
@@ -91,6 +92,8 @@ _LATER = {
     "best_of": "restarts",
     "from_sklearn": "_export.sklearn",
     "from_torch": "_export.torch",
+    "get_include": "_embedding",
+    "get_library_dir": "_embedding",
     "load": "_files",
     "to_sklearn": "_export.sklearn",
     "to_torch": "_export.torch",
@@ -168,6 +171,8 @@ __all__ = [
     "estimators",
     "from_sklearn",
     "from_torch",
+    "get_include",
+    "get_library_dir",
     "graph",
     "info",
     "initializers",

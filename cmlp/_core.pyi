@@ -1,12 +1,12 @@
 """The compiled core: packed layers, optimizer state, training plans and kernels."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self, TypeAlias, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[Any]
+_Array: TypeAlias = NDArray[Any]
 
 def info() -> dict[str, Any]:
     """Version, instruction set and sets available, threads, compiler, OpenMP."""
@@ -37,6 +37,7 @@ def limit_threads(on: bool) -> None:
 def fma_peak(n_threads: int = 1, seconds: float = 0.2, dtype: str = "float32") -> float:
     """GFLOP/s of independent multiply-adds in registers, with the instruction set in use."""
 
+@final
 class Layer:
     """One layer with its packed parameters.
 
@@ -45,8 +46,8 @@ class Layer:
     dropout rate, PReLU's initial slope; rrelu takes (lower, upper).
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         kind: str,
         n_in: int,
         n_out: int,
@@ -54,27 +55,36 @@ class Layer:
         activation: str = "identity",
         param: float | tuple[float, float] | None = None,
         bias: bool = True,
-    ) -> None: ...
-    kind: str
-    n_in: int
-    n_out: int
-    dtype: str
-    activation: str
-    param: tuple[float, float]
-    n_parameters: int
-    isa: str
+    ) -> Self: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def n_in(self) -> int: ...
+    @property
+    def n_out(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def activation(self) -> str: ...
+    @property
+    def param(self) -> tuple[float, float]: ...
+    @property
+    def n_parameters(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Parameter name -> shape, in flat order: "weight", "bias" or "slope"; empty if none."""
-    def get(self, name: str) -> Array:
+    def get(self, name: str) -> _Array:
         """A read-only copy of a parameter (user's layout)."""
     def set(self, name: str, value: ArrayLike) -> None:
         """Pack a parameter; the value must have its exact shape.  Its numbers are not checked."""
-    def get_grad(self, name: str) -> Array:
+    def get_grad(self, name: str) -> _Array:
         """A read-only copy of the gradient of the last backward pass (zeros before)."""
     def set_grad(self, name: str, value: ArrayLike) -> None: ...
     def copy(self) -> Layer: ...
 
+@final
 class State:
     """An optimizer's settings and its state for a list of layers.
 
@@ -84,16 +94,20 @@ class State:
     its weight), eps_inside (1: Adam's eps is not scaled by the bias correction).
     """
 
-    def __init__(self, layers: Sequence[Layer], kind: str, **options: float) -> None: ...
+    def __new__(cls, layers: Sequence[Layer], kind: str, **options: float) -> Self: ...
     step_count: int
+    @property
+    def layers(self) -> tuple[Layer, ...]: ...
+    @property
+    def kind(self) -> str: ...
     def set_options(self, **options: float) -> None: ...
-    def get_slots(self) -> dict[str, Array]:
+    def get_slots(self) -> dict[str, _Array]:
         """Name -> flat vector in the order of the parameters ("velocity", "m", "v", ...)."""
-    def set_slots(self, slots: dict[str, Array]) -> None: ...
+    def set_slots(self, slots: dict[str, _Array]) -> None: ...
     def step(self, lr: float, n_threads: int = 1) -> None:
         """One update of every layer from the gradients that backward left in it."""
-    def release_gradients(self) -> None: ...
 
+@final
 class Plan:
     """A chain of layers, with a loss and an optimizer or without, as steps over one arena.
 
@@ -102,17 +116,23 @@ class Plan:
     chain.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         layers: Sequence[Layer],
         batch_size: int,
         loss: tuple[str, float | None] | None = None,
         state: State | None = None,
         n_threads: int | None = None,
         seed: int = 0,
-    ) -> None: ...
-    batch_size: int
-    n_threads: int
+    ) -> Self: ...
+    @property
+    def layers(self) -> tuple[Layer, ...]: ...
+    @property
+    def state(self) -> State | None: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def n_threads(self) -> int: ...
     # where training stands; all may be set, for an exact resume
     epoch: int
     step_in_epoch: int
@@ -128,9 +148,9 @@ class Plan:
         """Size of the plan's own buffers."""
     def fit(
         self,
-        x: Array,
-        y: Array,
-        sample_weight: Array | None,
+        x: _Array,
+        y: _Array,
+        sample_weight: _Array | None,
         epochs: int,
         shuffle: bool,
         lr: float | NDArray[np.float64],
@@ -151,9 +171,9 @@ class Plan:
         """
     def step(
         self,
-        x: Array,
-        y: Array,
-        sample_weight: Array | None,
+        x: _Array,
+        y: _Array,
+        sample_weight: _Array | None,
         lr: float,
         momentum: float | None = None,
     ) -> float:
@@ -161,28 +181,35 @@ class Plan:
 
         Without an optimizer: no update, the gradients are left in the layers.
         """
-    def step_one(self, x: Array, y: int | float | Array, lr: float) -> float:
+    def step_one(self, x: _Array, y: int | float | _Array, lr: float) -> float:
         """The same for one row (n_in,), y a label, a number (one output) or a row (n_out,)."""
-    def predict_one(self, x: Array, out: Array | None = None, logits: bool = False) -> Array:
+    def predict_one(self, x: _Array, out: _Array | None = None, logits: bool = False) -> _Array:
         """Outputs (n_out,) of one row (n_in,)."""
-    def predict(self, x: Array, out: Array | None = None, logits: bool = False) -> Array:
+    def predict(self, x: _Array, out: _Array | None = None, logits: bool = False) -> _Array:
         """Outputs of any number of rows; safe from many threads at once.
 
         logits: without the output activation of a fused pair (what the loss wants).
         """
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def forward(self, x: _Array, training: bool = False) -> _Array:
         """Outputs of 1..batch_size rows; keeps what backward needs."""
-    def backward(self, dy: Array, need_dx: bool = True) -> Array | None:
+    def backward(self, dy: _Array, need_dx: bool = True) -> _Array | None:
         """dx of the last forward, given dL/dy; gradients are left in the layers."""
     def deltas(self) -> list[float]:
         """Norm of dL/du of each layer in the last backward pass, in order."""
 
-def loss_value(name: str, param: float | None, y: Array, t: Array, w: Array | None) -> float:
+def loss_value(
+    name: str, param: float | None, y: _Array, t: _Array, w: _Array | None = None
+) -> float:
     """Mean loss of logits (or outputs) y against int64 labels or rows t."""
 
 def loss_delta(
-    name: str, param: float | None, y: Array, t: Array, w: Array | None, out: Array | None = None
-) -> tuple[Array, float]:
+    name: str,
+    param: float | None,
+    y: _Array,
+    t: _Array,
+    w: _Array | None = None,
+    out: _Array | None = None,
+) -> tuple[_Array, float]:
     """d(mean loss)/dy, of y's shape, and the mean loss."""
 
 def dense_forward(
@@ -191,32 +218,32 @@ def dense_forward(
     b: ArrayLike | None = None,
     activation: str = "identity",
     param: float | None = None,
-    out: Array | None = None,
+    out: _Array | None = None,
     n_threads: int | None = None,
-) -> Array: ...
+) -> _Array: ...
 def dense_backward_dx(
     dy: ArrayLike,
     w: ArrayLike,
     y: ArrayLike | None = None,
     activation: str = "identity",
     param: float | None = None,
-    out: Array | None = None,
+    out: _Array | None = None,
     n_threads: int | None = None,
-) -> Array: ...
+) -> _Array: ...
 def dense_backward_dw(
     dy: ArrayLike,
     x: ArrayLike,
-    out: Array | None = None,
-    out_db: Array | None = None,
+    out: _Array | None = None,
+    out_db: _Array | None = None,
     n_threads: int | None = None,
-) -> tuple[Array, Array]: ...
+) -> tuple[_Array, _Array]: ...
 def dense_backward_update(
     dy: ArrayLike,
     x: ArrayLike,
-    w: Array,
-    b: Array,
+    w: _Array,
+    b: _Array,
     kind: str,
-    slots: Sequence[Array],
+    slots: Sequence[_Array],
     lr: float,
     step: int = 1,
     n_threads: int | None = None,
@@ -226,24 +253,26 @@ def activation_forward(
     x: ArrayLike,
     activation: str,
     param: float | None = None,
-    out: Array | None = None,
+    out: _Array | None = None,
     n_threads: int | None = None,
-) -> Array: ...
+) -> _Array: ...
 def activation_backward(
     dy: ArrayLike,
     y: ArrayLike,
     activation: str,
     param: float | None = None,
-    out: Array | None = None,
+    out: _Array | None = None,
     n_threads: int | None = None,
-) -> Array: ...
-def softmax(x: ArrayLike, out: Array | None = None, n_threads: int | None = None) -> Array: ...
-def log_softmax(x: ArrayLike, out: Array | None = None, n_threads: int | None = None) -> Array: ...
+) -> _Array: ...
+def softmax(x: ArrayLike, out: _Array | None = None, n_threads: int | None = None) -> _Array: ...
+def log_softmax(
+    x: ArrayLike, out: _Array | None = None, n_threads: int | None = None
+) -> _Array: ...
 def update(
     kind: str,
-    w: Array,
+    w: _Array,
     dw: ArrayLike,
-    slots: Sequence[Array],
+    slots: Sequence[_Array],
     lr: float,
     step: int = 1,
     n_threads: int | None = None,

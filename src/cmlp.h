@@ -9,11 +9,17 @@
  * convert.
  *
  * Errors: functions return a cmlp_status; below zero it is an error and nothing was changed.  No function
- * prints, exits or sets a signal handler.
+ * prints, exits or sets a signal handler.  Pointers and the values in arrays are trusted.
  * Threads: any number of threads may call cmlp_predict on one plan at once.  Everything else on a plan, its
  * layers or its optimizer is for one thread at a time; training a layer that is being trained gives
  * CMLP_E_BUSY.  Results have the same bits for any number of threads.
- * Ownership: the caller frees what it made, plans before the layers and the optimizer they use.
+ * Ownership: the caller frees what it made, plans before the layers and the optimizer they use.  The free
+ * functions take NULL.  Data stays the caller's: what goes in is not changed, and nothing is used after the
+ * call.  Strings that come out are not to be freed.
+ * Stability: CMLP_VERSION follows Semantic Versioning; before 1.0 a minor version may change this interface.
+ * No binary interface is promised: compile with the header that the library came with.  A structure may get
+ * members at its end in any version, for which 0 means what was done before; so fill structures by
+ * initializers or memset.
  */
 #ifndef CMLP_H
 #define CMLP_H
@@ -36,7 +42,7 @@ typedef enum {
     CMLP_PAUSED = 1,         /* the number of steps asked for is done */
     CMLP_STOPPED = 2,        /* the poll function asked to stop; between two steps */
     CMLP_DIVERGED = 3,       /* the loss became NaN or infinite; last good epoch's parameters are back */
-    CMLP_E_MEMORY = -1,
+    CMLP_E_MEMORY = -1,      /* an allocation failed */
     CMLP_E_ARGUMENT = -2,    /* a size, name or range that makes no sense */
     CMLP_E_PAIR = -3,        /* this loss does not go with that output activation */
     CMLP_E_BUSY = -4         /* a layer is being trained by another call */

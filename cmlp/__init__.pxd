@@ -1,0 +1,152 @@
+"""The C interface for Cython: ``cimport cmlp`` or ``from cmlp cimport ...``.
+
+What each function does stands in cmlp.h, which lies in ``cmlp.get_include()``.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+
+
+cdef extern from "cmlp.h" nogil:
+    const char *CMLP_VERSION
+    ctypedef enum cmlp_status:
+        CMLP_OK, CMLP_PAUSED, CMLP_STOPPED, CMLP_DIVERGED
+        CMLP_E_MEMORY, CMLP_E_ARGUMENT, CMLP_E_PAIR, CMLP_E_BUSY
+    ctypedef enum cmlp_dtype:
+        CMLP_F32, CMLP_F64
+    ctypedef enum cmlp_pair:
+        CMLP_REFUSED, CMLP_FUSED, CMLP_CHAIN
+    ctypedef enum cmlp_layer_kind:
+        CMLP_DENSE, CMLP_ACTIVATION, CMLP_PRELU, CMLP_RRELU, CMLP_DROPOUT
+    ctypedef enum cmlp_part:
+        CMLP_WEIGHT, CMLP_BIAS
+    ctypedef enum cmlp_activation:
+        CMLP_IDENTITY, CMLP_SIGMOID, CMLP_TANH, CMLP_RELU, CMLP_LEAKY_RELU, CMLP_ELU, CMLP_GELU, CMLP_SILU
+        CMLP_SOFTPLUS, CMLP_SOFTSIGN, CMLP_STEP, CMLP_SOFTMAX, CMLP_N_ACTIVATIONS
+    ctypedef enum cmlp_loss:
+        CMLP_SQUARED_ERROR, CMLP_BINARY_CROSS_ENTROPY, CMLP_ABSOLUTE_ERROR, CMLP_HUBER, CMLP_PERCEPTRON
+        CMLP_POISSON, CMLP_SOFTMAX_CROSS_ENTROPY, CMLP_N_LOSSES
+    ctypedef enum cmlp_optimizer_kind:
+        CMLP_SGD, CMLP_ADAM, CMLP_ADAMW, CMLP_RMSPROP, CMLP_ADAGRAD, CMLP_N_OPTIMIZERS
+    double NO_PARAM
+
+    const char *const *cmlp_isas()
+    const char *cmlp_isa()
+    const char *cmlp_isa_refused()
+    cmlp_status cmlp_set_isa(const char *name)
+    int cmlp_has_openmp()
+    int cmlp_default_threads()
+    void cmlp_limit_threads(int on)
+
+    int cmlp_activation_id(const char *name)
+    const char *cmlp_activation_name(int id)
+    double cmlp_activation_default(int id)
+    int cmlp_activation_needs_input(int id)
+    int cmlp_loss_id(const char *name)
+    const char *cmlp_loss_name(int id)
+    double cmlp_loss_default(int id)
+    int cmlp_optimizer_id(const char *name)
+    const char *cmlp_optimizer_name(int id)
+    int cmlp_optimizer_slots(int id)
+    cmlp_pair cmlp_pair_mode(int activation, int loss)
+
+    ctypedef struct cmlp_layer:
+        pass
+    ctypedef struct cmlp_layer_spec:
+        cmlp_layer_kind kind
+        size_t n_in, n_out
+        int activation
+        double param[2]
+        int bias
+    cmlp_status cmlp_layer_new(cmlp_dtype dtype, const cmlp_layer_spec *spec, cmlp_layer **out)
+    void cmlp_layer_free(cmlp_layer *layer)
+    const cmlp_layer_spec *cmlp_layer_get_spec(const cmlp_layer *layer)
+    const char *cmlp_layer_isa(const cmlp_layer *layer)
+    size_t cmlp_layer_count(const cmlp_layer *layer, cmlp_part part)
+    void cmlp_layer_set(cmlp_layer *layer, cmlp_part part, const void *values)
+    void cmlp_layer_get(const cmlp_layer *layer, cmlp_part part, void *values)
+    cmlp_status cmlp_layer_set_grad(cmlp_layer *layer, cmlp_part part, const void *values)
+    void cmlp_layer_get_grad(const cmlp_layer *layer, cmlp_part part, void *values)
+
+    ctypedef struct cmlp_optimizer:
+        pass
+    ctypedef struct cmlp_optimizer_spec:
+        int kind
+        double momentum, nesterov, weight_decay, l1, beta1, beta2, eps, rho, clip_value, clip_norm
+        double decay_over_batch, eps_inside
+    cmlp_status cmlp_optimizer_new(const cmlp_optimizer_spec *spec, cmlp_layer **layers, size_t n_layers,
+                                   cmlp_optimizer **out)
+    void cmlp_optimizer_free(cmlp_optimizer *opt)
+    cmlp_optimizer_spec *cmlp_optimizer_settings(cmlp_optimizer *opt)
+    uint64_t cmlp_optimizer_steps(const cmlp_optimizer *opt)
+    void cmlp_optimizer_set_steps(cmlp_optimizer *opt, uint64_t steps)
+    void cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, size_t layer, cmlp_part part, void *values)
+    void cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, size_t layer, cmlp_part part, const void *values)
+    cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr)
+
+    ctypedef struct cmlp_plan:
+        pass
+    ctypedef struct cmlp_plan_spec:
+        int loss
+        double loss_param
+        size_t batch
+        int n_threads
+        uint64_t seed
+    ctypedef struct cmlp_data:
+        const void *x
+        const int64_t *labels
+        const void *t
+        const void *weight
+        size_t n
+    ctypedef struct cmlp_cursor:
+        uint64_t epoch, step
+        double loss_sum, weight_sum
+    ctypedef struct cmlp_run:
+        uint64_t epochs, max_steps
+        int shuffle
+        const int64_t *order
+        const double *lr
+        size_t n_lr
+        const double *momentum
+        size_t n_momentum
+        double *losses
+        double *norms
+        uint64_t n_losses
+        int (*poll)(void *ctx) noexcept nogil
+        void *poll_ctx
+    cmlp_status cmlp_plan_new(const cmlp_plan_spec *spec, cmlp_layer **layers, size_t n_layers,
+                              cmlp_optimizer *opt, cmlp_plan **out)
+    void cmlp_plan_free(cmlp_plan *plan)
+    cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan)
+    int cmlp_plan_threads(const cmlp_plan *plan)
+    size_t cmlp_plan_bytes(const cmlp_plan *plan)
+    cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run)
+    cmlp_status cmlp_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss)
+    cmlp_status cmlp_gradient(cmlp_plan *plan, const cmlp_data *data, double *loss)
+    cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int logits, void *y)
+    cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training, void *y)
+    cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx)
+    cmlp_status cmlp_deltas(const cmlp_plan *plan, double *norms)
+
+    ctypedef struct cmlp_shape:
+        cmlp_dtype dtype
+        size_t batch, n_in, n_out
+        int n_threads
+    cmlp_status cmlp_dense_forward(const cmlp_shape *shape, const void *x, const void *w, const void *b,
+                                   int activation, double param, void *y)
+    cmlp_status cmlp_dense_backward_dx(const cmlp_shape *shape, const void *dy, const void *w, const void *y,
+                                       int activation, double param, void *dx)
+    cmlp_status cmlp_dense_backward_dw(const cmlp_shape *shape, const void *dy, const void *x, void *dw, void *db)
+    cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, const void *x, void *w,
+                                           void *b, const cmlp_optimizer_spec *spec, void **slots, double lr,
+                                           uint64_t t)
+    cmlp_status cmlp_activation_forward(const cmlp_shape *shape, int activation, double param, const void *x,
+                                        void *y)
+    cmlp_status cmlp_activation_backward(const cmlp_shape *shape, int activation, double param, const void *dy,
+                                         const void *s, void *dx)
+    cmlp_status cmlp_softmax(const cmlp_shape *shape, int as_log, const void *x, void *y)
+    cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, const void *z,
+                                const int64_t *labels, const void *t, const void *weight, void *dz, double *value)
+    cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_t n, void *w,
+                            const void *dw, void *s1, void *s2, double lr, uint64_t t, int n_threads)
+    double cmlp_fma_peak(cmlp_dtype dtype, int n_threads, double seconds)
+    void cmlp_permutation(uint64_t n, uint64_t seed, uint64_t epoch, int64_t *order)
