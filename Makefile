@@ -44,6 +44,7 @@ lint: .venv/dev.stamp
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	.venv/bin/stubtest --allowlist tests/typing/stubtest-allowlist.txt --ignore-unused-allowlist cmlp._core
 	.venv/bin/clang-format --dry-run --Werror $(C_FILES)
 
 format: .venv/dev.stamp

@@ -1,0 +1,389 @@
+"""Every public name in use, for `mypy --strict`; a test runs it and sees that none is missing."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cmlp
+from cmlp import (
+    datasets,
+    graph,
+    initializers,
+    kernels,
+    layers,
+    losses,
+    models,
+    optimizers,
+    schedules,
+)
+from cmlp.callbacks import Callback
+from cmlp.errors import DivergenceError, FormatError
+from cmlp.history import History
+from cmlp.network import Sequential
+from cmlp.restarts import Restarts
+from cmlp.trainer import Trainer
+
+Array = NDArray[Any]
+
+X = np.random.default_rng(0).normal(size=(40, 3))
+LABELS = (X[:, 0] > 0).astype(np.int64)
+
+
+def package() -> None:
+    assert_type(cmlp.__version__, str)
+    assert_type(cmlp.info(), dict[str, Any])
+    assert_type(cmlp.get_include(), str)
+    assert_type(cmlp.get_library_dir(), str)
+    problems: list[type[Exception]] = [cmlp.DivergenceError, cmlp.FormatError]
+    assert problems == [DivergenceError, FormatError]
+
+
+class Twice(cmlp.Layer):
+    """A layer in Python."""
+
+    def forward(self, x: Any, training: bool = False) -> Array:
+        return 2 * np.asarray(x)
+
+    def backward(self, dy: Any) -> Array:
+        return 2 * np.asarray(dy)
+
+
+def every_layer() -> None:
+    rows: list[cmlp.Layer] = [
+        cmlp.Dense(3, 4, weight_init=cmlp.He("uniform"), bias_init=initializers.Zeros()),
+        cmlp.Identity(),
+        cmlp.Sigmoid(),
+        cmlp.Tanh(),
+        cmlp.ReLU(),
+        cmlp.LeakyReLU(0.1),
+        cmlp.PReLU(init=0.2),
+        cmlp.RReLU(0.1, 0.2),
+        cmlp.ELU(alpha=0.5),
+        cmlp.GELU(),
+        cmlp.SiLU(),
+        cmlp.Softplus(),
+        cmlp.Softsign(),
+        cmlp.Dropout(0.1),
+        cmlp.Dense(4, 4, activation=layers.Tanh(), bias=False),
+        cmlp.Step(),
+        cmlp.Softmax(),
+    ]
+    assert all(isinstance(row, (cmlp.Dense, layers.Activation, cmlp.Layer)) for row in rows)
+    net = cmlp.Sequential(*rows, seed=0)
+    assert_type(net.predict(X), Array)
+
+    assert_type(cmlp.register_layer(Twice), type[Twice])
+    python: layers.PythonLayer = Twice()
+    assert_type(python.forward(X, training=True), Array)
+    assert_type(python.backward(X), Array)
+
+    dense = cmlp.Dense(3, 2).build(rng=0)
+    assert_type(dense, cmlp.Dense)
+    assert_type(dense.weight, Array)
+    assert_type(dense.bias, Array | None)
+    dense.weight = [[1, 2, 3], [4, 5, 6]]
+    dense.bias = np.zeros(2)
+    dense.forward(X, training=True)
+    assert_type(dense.backward(np.ones((40, 2))), Array)
+    assert_type(dense.grad_weight, Array)
+    assert_type(dense.grad_bias, Array | None)
+    assert_type(dense.parameters(), dict[str, Array])
+    assert_type(dense.gradients(), dict[str, Array])
+    assert_type(dense.shapes(3), dict[str, tuple[int, ...]])
+    assert_type(dense.config(), dict[str, Any])
+    assert_type(cmlp.Dense.from_config(dense.config()), cmlp.Dense)
+    assert_type((dense.n_in, dense.n_out, dense.n_parameters), tuple[int, int, int])
+    assert_type(dense.dtype, str | None)
+
+    shares: list[cmlp.Initializer] = [
+        cmlp.Constant(0.1),
+        cmlp.He(),
+        cmlp.Normal(std=0.1),
+        cmlp.Xavier("uniform"),
+        cmlp.Zeros(),
+    ]
+    assert len(shares) == 5
+
+
+def net_and_files() -> None:
+    net = Sequential(cmlp.Dense(3, 4, activation="relu"), cmlp.Dense(4, 2), dtype="float64", seed=0)
+    out = np.empty((40, 2))
+    assert_type(net.predict(X, out=out), Array)
+    assert_type(net.predict_proba(X), Array)
+    assert_type(net.forward(X, training=True), Array)
+    assert_type(net.backward(out, need_dx=True), Array)
+    assert_type(net.n_parameters, int)
+    assert_type(net.get_flat(), Array)
+    assert_type(net.get_flat_grad(), Array)
+    net.set_flat(np.zeros(net.n_parameters))
+    assert_type(net.copy(), cmlp.Sequential)
+    assert_type(net.lerp_(net.copy(), 0.5), cmlp.Sequential)
+    assert_type(net.summary(), str)
+    net.classes = ["no", "yes"]
+    assert_type(net.classes, Array | None)
+    assert_type(net.output_activation, str)
+    assert_type(net.probability_link(), str | None)
+    assert len(net.split()) > 0
+    net.save("net.safetensors")
+    net.save(Path("net.safetensors"))
+    assert_type(cmlp.load("net.safetensors"), cmlp.Sequential)
+    net.to_c("net.c", task="classifier", name="predict")
+
+
+def exports() -> None:
+    net = cmlp.Sequential(cmlp.Dense(3, 2), seed=0)
+    net.to_onnx("net.onnx", task="classifier")
+
+
+def peers() -> None:
+    cmlp.from_sklearn(cmlp.to_sklearn(cmlp.Sequential(cmlp.Dense(3, 1), seed=0)))
+
+
+def torch() -> None:
+    cmlp.from_torch(cmlp.to_torch(cmlp.Sequential(cmlp.Dense(3, 1), seed=0)))
+
+
+def every_loss() -> None:
+    rows: list[cmlp.Loss] = [
+        cmlp.SquaredError(),
+        cmlp.AbsoluteError(),
+        cmlp.Huber(delta=0.5),
+        cmlp.Poisson(),
+        cmlp.BinaryCrossEntropy(class_weight="balanced"),
+        cmlp.SoftmaxCrossEntropy(class_weight={0: 1.0, 1: 2.0}, label_smoothing=0.1),
+    ]
+    y, t = np.ones((4, 2)), np.zeros((4, 2))
+    for loss in rows[:4]:
+        assert_type(loss.forward(y, t), float)
+        assert_type(loss.backward(), Array)
+    python: losses.PythonLoss = cmlp.SquaredError()
+    assert python.forward(y, t, None) > 0
+
+
+def every_optimizer() -> None:
+    rows: list[cmlp.Optimizer] = [
+        cmlp.SGD(lr=0.1, momentum=cmlp.MomentumStep(), nesterov=True),
+        cmlp.Adam(),
+        cmlp.AdamW(weight_decay=0.1),
+        cmlp.RMSprop(rho=0.8),
+        cmlp.Adagrad(clip_norm=1.0),
+    ]
+    net = cmlp.Sequential(cmlp.Dense(3, 1), seed=0)
+    for optimizer in rows:
+        net.forward(X)
+        net.backward(np.ones((40, 1)))
+        optimizer.step(net)
+
+
+def lbfgs() -> None:
+    rule: optimizers.LBFGS = cmlp.LBFGS(memory=5)
+    trainer = cmlp.Trainer(cmlp.Sequential(cmlp.Dense(3, 1), seed=0), cmlp.SquaredError(), rule)
+    trainer.fit(X, X[:, :1], epochs=3)
+
+
+def every_schedule() -> None:
+    rows: list[cmlp.Schedule] = [
+        cmlp.InverseTime(1.0, 10.0),
+        cmlp.InverseSqrt(),
+        cmlp.Exponential(0.9, n_steps=5),
+        cmlp.StepDecay(0.5, n_steps=10),
+        cmlp.Cosine(100, lr_min=0.01),
+        cmlp.Warmup(5, then=cmlp.Cosine(100)),
+        cmlp.Halving(),
+        cmlp.Plateau(patience=2),
+    ]
+    for schedule in rows:
+        assert schedule.values(0, 10, 0.1).shape == (10,)
+    by_epoch: schedules.EpochSchedule = cmlp.Plateau()
+    by_epoch.observe(1.0)
+
+
+class Counter(Callback):
+    """A callback of one's own."""
+
+    count = 0
+
+    def on_epoch_end(self, trainer: cmlp.Trainer, row: dict[str, float]) -> bool | None:
+        assert_type(trainer.first_samples(5), tuple[Array, Array])
+        self.count += 1
+        return None
+
+
+def training() -> None:
+    net = cmlp.Sequential(cmlp.Dense(3, 2), seed=0)
+    trainer = Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.Adam(), schedule=cmlp.Halving(), seed=1)
+    calls: list[cmlp.Callback] = [
+        Counter(),
+        cmlp.Converged(tol=1e-9),
+        cmlp.EarlyStopping(patience=2),
+        cmlp.GradientMonitor(),
+        cmlp.ModelCheckpoint("training.ckpt", every=2),
+        cmlp.ProgressBar(),
+    ]
+    history = trainer.fit(
+        X, LABELS, epochs=3, batch_size=8, validation=(X, LABELS), callbacks=calls, progress=False
+    )
+    assert_type(history, cmlp.History)
+    assert_type(history.last(), dict[str, float])
+    assert_type(history.columns, list[str])
+    assert_type(history.to_dict(), dict[str, list[float]])
+    assert_type(History.from_dict(history.to_dict()), cmlp.History)
+    history.add({"epoch": 4.0})
+    assert_type(trainer.train_step(X, LABELS, sample_weight=np.ones(40)), float)
+    assert_type(trainer.evaluate(X, LABELS), dict[str, float])
+    assert_type((trainer.epoch, trainer.step_count), tuple[int, int])
+    assert_type(trainer.gradient_norms(X, LABELS), tuple[list[float], list[float]])
+    assert len(list(trainer.weighted_layers())) == 1
+    with trainer.on_threads(1):
+        trainer.train_step(X, LABELS)
+    trainer.save_checkpoint("training.ckpt")
+    assert_type(cmlp.Trainer.load_checkpoint("training.ckpt"), cmlp.Trainer)
+
+    def build(seed: int) -> cmlp.Trainer:
+        return cmlp.Trainer(cmlp.Sequential(cmlp.Dense(3, 1), seed=seed), cmlp.SquaredError())
+
+    best = cmlp.best_of(build, (X, X[:, :1]), n_runs=2, epochs=1)
+    assert_type(best, cmlp.Restarts)
+    assert isinstance(best, Restarts)
+    assert_type(best.best, cmlp.Trainer)
+    assert_type(best.losses, list[float])
+    assert_type(best.seeds, list[int])
+    assert_type(best.trainers, list[cmlp.Trainer])
+    assert_type(best.history, cmlp.History)
+    assert best.net is best.best.net
+
+
+def data() -> None:
+    digits = datasets.digits()
+    assert_type(digits, datasets.Dataset)
+    assert_type(digits.split(0.5, seed=1), datasets.Split)
+    assert_type(digits.split().x_train, NDArray[np.float32])
+    assert_type(digits.split().x_test, NDArray[np.float32])
+    assert_type(digits.split().y_train, Array)
+    assert_type(digits.split().y_test, Array)
+    assert_type(digits.x, NDArray[np.float32])
+    assert_type(digits.y, Array)
+    assert_type((digits.name, digits.n_in, digits.n_out, digits.n_test), tuple[str, int, int, int])
+    assert_type(digits.feature_names, tuple[str, ...] | None)
+    assert_type(digits.image_shape, tuple[int, int] | None)
+    assert digits.classes is not None
+
+    points = datasets.points_2d(datasets.POINTS_2D[0], 20, noise=0.1)
+    assert_type(datasets.features_2d(points.x, datasets.FEATURES_2D[:3]), Array)
+    assert_type(datasets.boolean(next(iter(datasets.BOOLEAN_FUNCTIONS))), datasets.Dataset)
+    assert_type(datasets.load("digits"), datasets.Dataset)
+    Path("table.csv").write_text("a,b,c\n1,2,no\n3,4,yes\n5,6,no\n")
+    assert_type(datasets.load_table("table.csv", target="c"), datasets.Dataset)
+    assert_type(datasets.load_inputs("table.csv", features=["a", "b"]), NDArray[np.float32])
+    Path("a.idx").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]))
+    assert_type(datasets.read_idx("a.idx"), Array)
+    with suppress(FileNotFoundError):
+        assert_type(datasets.mnist("no folder", download=False), datasets.Dataset)
+
+    scale = datasets.Standardizer.fit(X)
+    assert_type(scale, datasets.Standardizer)
+    assert_type(scale.transform(X), Array)
+    assert_type(scale.inverse_transform(X), Array)
+    assert_type((scale.mean, scale.scale), tuple[NDArray[np.float64], NDArray[np.float64]])
+    assert_type(scale.to_dict(), dict[str, list[float]])
+    assert_type(datasets.Standardizer.from_dict(scale.to_dict()), datasets.Standardizer)
+
+
+def small_models() -> None:
+    classifiers = [
+        models.Adaline(max_epochs=5),
+        models.Perceptron(max_epochs=5),
+    ]
+    for model in classifiers:
+        assert_type(model.fit(X, LABELS).predict(X), Array)
+        assert_type(model.score(X, LABELS), float)
+    for kind in (models.LogisticRegression, models.SoftmaxRegression, models.OneVsRest):
+        assert_type(kind(max_epochs=5).fit(X, LABELS).predict_proba(X), Array)
+    line = models.LinearRegression().fit(models.polynomial_features(X[:, :1], 2), X[:, 1])
+    assert_type(line, models.LinearRegression)
+    assert_type(line.weight, Array)
+    assert_type(line.bias, Array)
+    assert_type(models.boolean_net(next(iter(models.BOOLEAN_NETS))), cmlp.Sequential)
+
+
+def array_kernels() -> None:
+    x, w, b, dy = X, np.ones((2, 3)), np.ones(2), np.ones((40, 2))
+    y = kernels.dense_forward(x, w, b, activation="tanh", n_threads=1)
+    assert_type(y, Array)
+    assert_type(kernels.dense_backward_dx(dy, w), Array)
+    assert_type(kernels.dense_backward_dw(dy, x), tuple[Array, Array])
+    slots = [np.zeros_like(w), np.zeros_like(b)]
+    kernels.dense_backward_update(dy, x, w, b, "sgd", slots, lr=0.1, momentum=0.9)
+    assert_type(kernels.activation_forward(x, "elu", param=0.5), Array)
+    assert_type(kernels.activation_backward(dy, y, "tanh"), Array)
+    assert_type(kernels.softmax(x), Array)
+    assert_type(kernels.log_softmax(x), Array)
+    assert_type(kernels.loss_delta("squared_error", y, dy), tuple[Array, float])
+    kernels.update("sgd", b, np.ones(2), [np.zeros(2)], lr=0.1)
+
+
+def graphs() -> None:
+    x = graph.Placeholder("x", (None, 3))
+    w, c = graph.Variable(np.ones((3, 2)), name="w"), graph.Constant(2.0)
+    z = graph.matmul(x, w) * c
+    assert_type(z, graph.Node)
+    assert_type(graph.run(z, {x: X}), Array)
+    assert_type(graph.run([z, w], {x: X}), list[Array])
+    loss = graph.mean(graph.softmax_cross_entropy(z, np.eye(2)[LABELS]))
+    assert_type(graph.gradients(loss, w), graph.Node)
+    assert_type(graph.gradients(loss, [w]), list[graph.Node])
+    assert_type(graph.check_gradients(loss, {x: X}), float)
+    assert_type(graph.minimize(loss, [{x: X}], graph.SGD(lr=0.1)), NDArray[np.float64])
+    v = graph.Variable([0.5, 1.0])
+    parts = [f(v) for f in (graph.cos, graph.exp, graph.log, graph.relu, graph.sigmoid, graph.sin)]
+    parts += [f(v) for f in (graph.softplus, graph.sqrt, graph.tanh, graph.log_softmax)]
+    parts += [graph.max(v), graph.sum(v, axis=0), graph.reshape(v, (2, 1)), graph.transpose(w)]
+    assert all(isinstance(part, graph.Node) for part in parts)
+    assert_type(graph.to_dot(loss), str)
+    with suppress(RuntimeError):  # Graphviz may not be there
+        graph.draw(loss, "loss.svg", {x: X})
+    inner = cmlp.Sequential(cmlp.Dense(3, 1), dtype="float64", seed=0)
+    assert isinstance(graph.net(inner, x), graph.Node)
+    layer = graph.GraphLayer(graph.tanh(x), x)
+    assert_type(layer.forward(X), Array)
+
+
+def pictures() -> None:
+    net = cmlp.Sequential(cmlp.Dense(2, 4, activation="tanh"), cmlp.Dense(4, 2), seed=0)
+    x, monitor = X[:, :2], cmlp.GradientMonitor()
+    trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy())
+    history = trainer.fit(x, LABELS, epochs=2, callbacks=[monitor])
+    assert_type((monitor.delta_norms, monitor.weight_norms), tuple[Array, Array])
+    cmlp.plots.loss_curves(history)
+    history.plot()
+    cmlp.plots.gradient_flow(monitor, of="weight")
+    cmlp.plots.confusion_matrix(LABELS, net.predict(x).argmax(axis=1))
+    cmlp.plots.predicted_values(x[:, 0], x[:, 1])
+    cmlp.plots.decision_regions(net, x, LABELS, resolution=10)
+    cmlp.plots.hidden_units(net, features=["x1", "x2"])
+
+
+def for_sklearn() -> None:
+    # scikit-learn's decorator of fit has no types.
+    classifier = cmlp.MLPClassifier(hidden_layer_sizes=(4,), max_iter=300, random_state=0)
+    classifier.fit(X, LABELS)
+    assert_type(classifier.predict(X), Array)
+    assert_type(classifier.predict_proba(X), Array)
+    regressor = cmlp.estimators.MLPRegressor(max_iter=300, random_state=0)
+    regressor.fit(X, X[:, 0])
+    assert_type(regressor.predict(X), Array)
+    assert_type(regressor.coefs_, list[Array])
+
+
+def for_river() -> None:
+    cmlp.estimators.as_river(cmlp.MLPRegressor()).learn_one({"a": 1.0}, 2.0)
+
+
+def command_line() -> None:
+    with suppress(SystemExit):
+        cmlp.cli.main(["info"])
