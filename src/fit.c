@@ -1,27 +1,15 @@
-/* Training: whole epochs, or single steps, in one parallel region with two barriers a step. */
-#include "plan.h"
+/* Training: whole epochs, or single steps, in one parallel region with two barriers a step (more where layers
+ * are shared by columns). */
+#include "fit.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define POLL_SECONDS 0.05
 
-typedef struct {
-    cmlp_plan *plan;
-    const cmlp_data *data;
-    cmlp_run *run;
-    cmlp_cursor start, end;      /* where training stands before and after */
-    uint64_t end_epoch, steps_per_epoch, done;
-    int keep_good, kept;         /* parameters are to be kept for divergence; there are some */
-    double next_poll, loss;      /* loss: of the last step */
-    double norm_sum;             /* of the squares of all weights, over the steps of this epoch */
-    atomic_int stop;             /* the poll function said so */
-    cmlp_status status;
-} fit;
-
-static void poll(fit *f)
+void cmlp_poll(void *ctx)
 {
+    fit *f = ctx;
     if (!f->run->poll || cmlp_now() < f->next_poll)
         return;
     if (f->run->poll(f->run->poll_ctx))
@@ -29,327 +17,10 @@ static void poll(fit *f)
     f->next_poll = cmlp_now() + POLL_SECONDS;
 }
 
-/* One step as every thread sees it. */
-typedef struct {
-    fit *f;
-    int thread, n_threads;
-    const int64_t *order;        /* of the samples in this epoch; NULL: as they come */
-    size_t first, rows;          /* of the minibatch in that order */
-    double mass, scale;          /* rows or sum of their weights; 1 / mass */
-    pass pass;
-    cmlp_update_args weight_args, bias_args;
-} stage;
-
-static size_t sample_at(const stage *st, size_t i)
-{
-    return st->order ? (size_t)st->order[st->first + i] : st->first + i;
-}
-
 static double weight_at(const fit *f, size_t sample)
 {
     return f->plan->k->size == sizeof(float) ? (double)((const float *)f->data->weight)[sample]
                                              : ((const double *)f->data->weight)[sample];
-}
-
-/* Rows of a few numbers are copied by numbers: a call for each costs more. */
-static inline void copy_row(char *to, const char *from, size_t bytes)
-{
-    if (bytes > 64) {
-        memcpy(to, from, bytes);
-        return;
-    }
-    size_t i = 0;
-    for (; i + 16 <= bytes; i += 16)
-        memcpy(to + i, from + i, 16);
-    for (; i < bytes; i += 4)
-        memcpy(to + i, from + i, 4);
-}
-
-/* Rows [r0, r1) of the minibatch copied to rows at.. of a slot. */
-static void gather(const stage *st, char *slot, size_t r0, size_t r1, size_t at)
-{
-    const cmlp_plan *plan = st->f->plan;
-    const cmlp_data *data = st->f->data;
-    size_t size = plan->k->size, in = plan->n_in * size, out = plan->n_out * size;
-    char *x = plan_at(plan, slot, plan->steps[0].x, at, plan->ld_in);
-    char *t = plan_at(plan, slot, plan->targets, at, plan->ld_out);
-    char *w = slot + plan->weights + at * size;
-    int64_t *labels = (int64_t *)(slot + plan->labels) + at;
-    for (size_t r = r0; r < r1; r++, x += plan->ld_in * size, t += plan->ld_out * size, w += size) {
-        size_t i = sample_at(st, r);
-        copy_row(x, (const char *)data->x + i * in, in);
-        if (data->labels)
-            *labels++ = data->labels[i];
-        else
-            copy_row(t, (const char *)data->t + i * out, out);
-        if (data->weight)
-            copy_row(w, (const char *)data->weight + i * size, size);
-    }
-}
-
-/* Loss and its gradient for rows of a slot, block by block of the minibatch. */
-static void run_loss(const stage *st, char *slot, size_t r0, size_t r1, size_t row)
-{
-    const cmlp_plan *plan = st->f->plan;
-    const step *last = &plan->steps[plan->n_steps - 1];
-    for (size_t r = r0; r < r1; r += ROW_BLOCK) {
-        cmlp_loss_args args = {.rows = cmlp_min(ROW_BLOCK, r1 - r),
-                               .n = plan->n_out,
-                               .z = plan_at(plan, slot, last->y, r, plan->ld_out),
-                               .ldz = plan->ld_out,
-                               .labels = st->f->data->labels ? (int64_t *)(slot + plan->labels) + r : NULL,
-                               .t = plan_at(plan, slot, plan->targets, r, plan->ld_out),
-                               .ldt = plan->ld_out,
-                               .weight =
-                                   st->f->data->weight ? slot + plan->weights + r * plan->k->size : NULL,
-                               .scale = st->scale,
-                               .dz = plan_at(plan, slot, last->d, r, plan->ld_out),
-                               .lddz = plan->ld_out,
-                               .param = plan->spec.loss_param};
-        plan->partial[(row + r - r0) / ROW_BLOCK] = plan->k->loss(plan->spec.loss, &args);
-    }
-}
-
-/* Rows [r0, r1) of the minibatch, forward and back, in rows at.. of a slot. */
-static void through(const stage *st, char *slot, size_t r0, size_t r1, size_t at)
-{
-    const cmlp_plan *plan = st->f->plan;
-    size_t end = at + (r1 - r0);
-    pass p = st->pass;
-    /* Slot row `at` is row r0 of the minibatch; cmlp_run_forward adds `at` again. */
-    p.row = r0 - at;
-    gather(st, slot, r0, r1, at);
-    cmlp_run_forward(plan, &p, slot, at, end);
-    run_loss(st, slot, at, end, r0);
-    cmlp_run_backward(plan, &p, slot, at, end, 0);
-}
-
-/* A group's rows, chunk after chunk, its gradient summed on the way. */
-static void run_group(const stage *st, size_t group, size_t groups)
-{
-    const cmlp_plan *plan = st->f->plan;
-    const cmlp_kernels *k = plan->k;
-    char *slot = plan->arena + (size_t)st->thread * plan->slot_bytes;
-    size_t first, end;
-    cmlp_share_of_rows(st->rows, (int)group, (int)groups, &first, &end);
-    int accumulate = 0;
-    for (size_t r = first; r < end; r += plan->chunk, accumulate = 1) {
-        size_t rows = cmlp_min(plan->chunk, end - r);
-        through(st, slot, r, r + rows, 0);
-        for (size_t i = 0; i < plan->n_steps; i++) {
-            const step *s = &plan->steps[i];
-            const cmlp_layer *l = s->layer;
-            void *gw = cmlp_plan_grad(plan, group, s, CMLP_WEIGHT), *gb = cmlp_plan_grad(plan, group, s, CMLP_BIAS);
-            if (cmlp_has_weight(l))
-                k->outer(0, s->n_in, l->pad_out, rows, slot + s->x, s->ld_in, slot + s->d, s->ld_out, l->nr,
-                         accumulate, 0, s->n_in, gw);
-            if (l->spec.kind == CMLP_PRELU)
-                k->prelu_slope(rows, s->n_out, slot + s->d, s->ld_out, slot + s->x, s->ld_in, accumulate, gb);
-            else if (cmlp_has_bias(l))
-                k->column_sums(l->pad_out, rows, slot + s->d, s->ld_out, accumulate, gb);
-        }
-    }
-}
-
-static size_t groups_of(const cmlp_plan *plan, size_t rows)
-{
-    return cmlp_min(plan->groups, (rows + ROW_BLOCK - 1) / ROW_BLOCK);
-}
-
-static void rows_stage(const stage *st)
-{
-    const cmlp_plan *plan = st->f->plan;
-    size_t first, end;
-    if (plan->groups) {
-        size_t groups = groups_of(plan, st->rows);
-        cmlp_share_of(groups, st->thread, st->n_threads, &first, &end);
-        for (size_t g = first; g < end; g++)
-            run_group(st, g, groups);
-        return;
-    }
-    size_t r0, r1;
-    cmlp_share_of_rows(st->rows, st->thread, st->n_threads, &r0, &r1);
-    if (r0 < r1)
-        through(st, plan->arena, r0, r1, r0);
-}
-
-/* Calls fn(weights or gradients of a panel's rows, count) for every contiguous piece of a unit's weights. */
-#define FOR_PANELS(l, u, c, width)                                                                      \
-    for (size_t c = (u)->c0, width = 0; c < (u)->c1 && (width = cmlp_min((l)->nr, (u)->c1 - c)); c += width)
-
-/* Adds the groups' gradients of a unit up in the first group's block. */
-static void reduce_unit(const stage *st, const unit *u)
-{
-    const cmlp_plan *plan = st->f->plan;
-    const step *s = &plan->steps[u->step];
-    const cmlp_layer *l = s->layer;
-    size_t size = plan->k->size;
-    for (size_t g = 1; g < groups_of(plan, st->rows); g++) {
-        char *from = cmlp_plan_grad(plan, g, s, CMLP_WEIGHT), *to = cmlp_plan_grad(plan, 0, s, CMLP_WEIGHT);
-        if (cmlp_has_weight(l))
-            FOR_PANELS(l, u, c, width)
-            {
-                size_t at = (c * s->n_in + u->i0 * width) * size;
-                plan->k->add((u->i1 - u->i0) * width, from + at, to + at);
-            }
-        char *from_b = cmlp_plan_grad(plan, g, s, CMLP_BIAS), *to_b = cmlp_plan_grad(plan, 0, s, CMLP_BIAS);
-        if (u->i0 == 0 && cmlp_has_bias(l))
-            plan->k->add(u->c1 - u->c0, from_b + u->c0 * size, to_b + u->c0 * size);
-    }
-}
-
-/* gw as in cmlp_unit_gradient: from column c0 and row g0 on, a matrix of g_rows rows; gb from column c0 on. */
-static void update_unit(const stage *st, const unit *u, const char *gw, const char *gb, size_t g0,
-                        size_t g_rows)
-{
-    const cmlp_plan *plan = st->f->plan;
-    const cmlp_kernels *k = plan->k;
-    const step *s = &plan->steps[u->step];
-    cmlp_layer *l = s->layer;
-    const cmlp_slots *slots = &plan->opt->slots[s->index];
-    char *w = l->w, *s1 = slots->w[0], *s2 = slots->w[1];
-    if (cmlp_has_weight(l)) {
-        FOR_PANELS(l, u, c, width)
-        {
-            size_t at = (c * s->n_in + u->i0 * width) * k->size;
-            size_t from = ((c - u->c0) * g_rows + (u->i0 - g0) * width) * k->size;
-            k->update((u->i1 - u->i0) * width, w + at, gw + from, s1 + at, s2 ? s2 + at : NULL,
-                      &st->weight_args);
-        }
-        if (l->wt)
-            k->transpose(s->n_in, s->n_out, l->nr, l->nr_t, u->c0, u->c1, u->i0, u->i1, l->w, l->wt);
-    }
-    if (u->i0 == 0 && cmlp_has_bias(l)) {
-        size_t at = u->c0 * k->size;
-        char *b = l->b, *b1 = slots->b[0], *b2 = slots->b[1];
-        k->update(u->c1 - u->c0, b + at, gb, b1 + at, b2 ? b2 + at : NULL, &st->bias_args);
-    }
-}
-
-static int whole_gradients(const cmlp_plan *plan)
-{
-    return plan->groups || !plan->opt || plan->opt->spec.clip_norm > 0.0;
-}
-
-/* Where a unit's gradient starts in the first block. */
-static char *unit_weight_grad(const cmlp_plan *plan, const unit *u)
-{
-    const step *s = &plan->steps[u->step];
-    char *start = cmlp_plan_grad(plan, 0, s, CMLP_WEIGHT);
-    return start ? start + u->c0 * s->n_in * plan->k->size : NULL;
-}
-
-static char *unit_bias_grad(const cmlp_plan *plan, const unit *u)
-{
-    char *start = cmlp_plan_grad(plan, 0, &plan->steps[u->step], CMLP_BIAS);
-    return start ? start + u->c0 * plan->k->size : NULL;
-}
-
-/* Sum of squares of a unit's part of a whole matrix, given from the unit's first column on. */
-static double panels_squares(const cmlp_plan *plan, const unit *u, const char *from)
-{
-    const step *s = &plan->steps[u->step];
-    double sum = 0.0;
-    if (cmlp_has_weight(s->layer))
-        FOR_PANELS(s->layer, u, c, width)
-        {
-            size_t at = ((c - u->c0) * s->n_in + u->i0 * width) * plan->k->size;
-            sum += plan->k->sum_squares((u->i1 - u->i0) * width, from + at);
-        }
-    return sum;
-}
-
-static double unit_gradient_squares(const cmlp_plan *plan, const unit *u)
-{
-    double sum = panels_squares(plan, u, unit_weight_grad(plan, u));
-    if (u->i0 == 0 && cmlp_has_bias(plan->steps[u->step].layer))
-        sum += plan->k->sum_squares(u->c1 - u->c0, unit_bias_grad(plan, u));
-    return sum;
-}
-
-static double unit_weight_squares(const cmlp_plan *plan, const unit *u)
-{
-    const step *s = &plan->steps[u->step];
-    const char *w = s->layer->w;
-    return w ? panels_squares(plan, u, w + u->c0 * s->n_in * plan->k->size) : 0.0;
-}
-
-/* The norm needs every gradient before the first update: one more barrier. */
-static void clip_by_norm(stage *st, size_t first, size_t end)
-{
-    cmlp_plan *plan = st->f->plan;
-    for (size_t i = first; i < end; i++)
-        plan->norms[i] = unit_gradient_squares(plan, &plan->units[i]);
-    cmlp_wait(&plan->barrier, st->n_threads);
-    double sum = 0.0, limit = plan->opt->spec.clip_norm;
-    for (size_t i = 0; i < plan->n_units; i++)
-        sum += plan->norms[i];
-    st->weight_args.gscale = st->bias_args.gscale = sum > limit * limit ? limit / sqrt(sum) : 1.0;
-}
-
-static void units_stage(stage *st, size_t first, size_t end)
-{
-    cmlp_plan *plan = st->f->plan;
-    char *scratch = plan->scratch + (size_t)st->thread * plan->scratch_bytes;
-    int whole = whole_gradients(plan);
-    for (size_t i = first; i < end; i++) {
-        const unit *u = &plan->units[i];
-        const step *s = &plan->steps[u->step];
-        size_t rows = u->i1 - u->i0;
-        char *bias = scratch + rows * (u->c1 - u->c0) * plan->k->size;
-        if (st->f->run->norms)
-            plan->squares[i] = unit_weight_squares(plan, u);
-        if (!plan->opt) {
-            cmlp_unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u),
-                          0, s->n_in);
-        } else if (plan->groups) {
-            reduce_unit(st, u);
-        } else if (whole) {
-            cmlp_unit_gradient(plan, u, plan->arena, st->rows, unit_weight_grad(plan, u), unit_bias_grad(plan, u),
-                          0, s->n_in);
-        } else {
-            cmlp_unit_gradient(plan, u, plan->arena, st->rows, scratch, bias, u->i0, rows);
-            update_unit(st, u, scratch, bias, u->i0, rows);
-        }
-    }
-    if (!whole || !plan->opt)
-        return;
-    if (plan->opt->spec.clip_norm > 0.0)
-        clip_by_norm(st, first, end);
-    for (size_t i = first; i < end; i++) {
-        const unit *u = &plan->units[i];
-        update_unit(st, u, unit_weight_grad(plan, u), unit_bias_grad(plan, u), 0, plan->steps[u->step].n_in);
-    }
-}
-
-/* ---- the last good parameters ---- */
-
-/* Copies the units' parameters to plan->good, or back. */
-static void keep_units(cmlp_plan *plan, size_t first, size_t end, int back)
-{
-    size_t size = plan->k->size;
-    for (size_t i = first; i < end; i++) {
-        const unit *u = &plan->units[i];
-        const step *s = &plan->steps[u->step];
-        char *good = plan->good + s->gw, *good_b = plan->good + s->gb + u->c0 * size, *w = s->layer->w,
-             *b = s->layer->b;
-        if (cmlp_has_weight(s->layer))
-            FOR_PANELS(s->layer, u, c, width)
-            {
-                size_t at = (c * s->n_in + u->i0 * width) * size, bytes = (u->i1 - u->i0) * width * size;
-                memcpy(back ? w + at : good + at, back ? good + at : w + at, bytes);
-            }
-        if (u->i0 == 0 && cmlp_has_bias(s->layer))
-            memcpy(back ? b + u->c0 * size : good_b, back ? good_b : b + u->c0 * size,
-                   (u->c1 - u->c0) * size);
-    }
-}
-
-static void put_back_good(cmlp_plan *plan)
-{
-    keep_units(plan, 0, plan->n_units, 1);
-    for (size_t i = 0; i < plan->n_layers; i++)
-        cmlp_layer_refresh(plan->layers[i]);
 }
 
 static int finite_parameters(const cmlp_plan *plan)
@@ -445,8 +116,6 @@ static void fit_share(void *ctx, int thread, int n_threads)
     cmlp_status status = CMLP_OK;
     int epoch_begins = 1, kept = 0;
     uint64_t done = 0;
-    size_t u0, u1;
-    cmlp_share_of_units(plan, thread, n_threads, &u0, &u1);
     while (!status && at.epoch < f->end_epoch) {
         if (run->shuffle && !run->order && (at.step == 0 || done == 0)) {
             if (thread == 0)
@@ -454,13 +123,15 @@ static void fit_share(void *ctx, int thread, int n_threads)
             cmlp_wait(&plan->barrier, n_threads);
         }
         prepare(&st, done, &at);
-        rows_stage(&st);
+        cmlp_rows_stage(&st);
         if (thread == 0 && done % plan->poll_every == 0)
-            poll(f);
+            cmlp_poll(f);
+        if (thread == 0)
+            f->stopped = atomic_load_explicit(&f->stop, memory_order_relaxed);
         cmlp_wait(&plan->barrier, n_threads);
         double loss = batch_loss(&st);
         /* A step that was stopped, or whose loss is not a number, changes nothing. */
-        if (atomic_load_explicit(&f->stop, memory_order_relaxed))
+        if (f->stopped)
             status = CMLP_STOPPED;
         else if (!isfinite(loss))
             status = CMLP_DIVERGED;
@@ -470,10 +141,10 @@ static void fit_share(void *ctx, int thread, int n_threads)
             break;
         if (f->keep_good && epoch_begins) {
             /* The loss has just shown that the parameters the last epoch ended with are good. */
-            keep_units(plan, u0, u1, 0);
+            cmlp_keep_good(plan, thread, n_threads);
             kept = 1;
         }
-        units_stage(&st, u0, u1);
+        cmlp_units_stage(&st);
         cmlp_wait(&plan->barrier, n_threads);
         for (size_t i = 0; thread == 0 && run->norms && i < plan->n_units; i++)
             f->norm_sum += plan->squares[i];
@@ -490,7 +161,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
 
 static cmlp_status prepare_fit(cmlp_plan *plan, const fit *f)
 {
-    if (whole_gradients(plan) && cmlp_plan_need_grads(plan))
+    if (cmlp_whole_gradients(plan) && cmlp_plan_need_grads(plan))
         return CMLP_E_MEMORY;
     if (f->keep_good && !plan->good) {
         plan->good = cmlp_alloc(plan->grad_bytes);
@@ -531,7 +202,7 @@ static cmlp_status run_fit(fit *f)
         if (f->keep_good && status == CMLP_OK && !finite_parameters(plan))
             status = CMLP_DIVERGED;
         if (status == CMLP_DIVERGED && f->kept)
-            put_back_good(plan);
+            cmlp_put_back_good(plan);
     }
     cmlp_layers_release(plan->layers, plan->n_layers);
     return status;

@@ -19,74 +19,117 @@ void cmlp_share_of_rows(size_t rows, int thread, int n_threads, size_t *r0, size
     *r1 = cmlp_min(*r1 * ROW_BLOCK, rows);
 }
 
-/* Units in a row with about as many weights for each thread; always the same ones, for its caches' sake. */
-void cmlp_share_of_units(const cmlp_plan *plan, int thread, int n_threads, size_t *first, size_t *end)
+void cmlp_share_of_columns(size_t padded, size_t panel, int thread, int n_threads, size_t *c0, size_t *c1)
 {
-    size_t total = 0, sum = 0;
-    for (size_t i = 0; i < plan->n_units; i++)
-        total += (plan->units[i].c1 - plan->units[i].c0) * (plan->units[i].i1 - plan->units[i].i0);
-    size_t from = total / (size_t)n_threads * (size_t)thread;
-    size_t to = thread == n_threads - 1 ? total : total / (size_t)n_threads * (size_t)(thread + 1);
-    *first = *end = plan->n_units;
-    for (size_t i = 0; i < plan->n_units; i++) {
-        size_t weight = (plan->units[i].c1 - plan->units[i].c0) * (plan->units[i].i1 - plan->units[i].i0);
-        size_t middle = sum + weight / 2;
-        if (middle >= from && middle < to) {
-            *first = cmlp_min(*first, i);
-            *end = i + 1;
-        }
-        sum += weight;
+    cmlp_share_of((padded + panel - 1) / panel, thread, n_threads, c0, c1);
+    *c0 = *c0 * panel;
+    *c1 = cmlp_min(*c1 * panel, padded);
+}
+
+/* A thread's part of a slot's rows by columns: its first row, and the region from there on. */
+static region share(const team *t, int by_columns, size_t padded, size_t panel, size_t *r0)
+{
+    region r = {.rows = t->rows, .c0 = 0, .c1 = padded};
+    *r0 = 0;
+    if (by_columns) {
+        cmlp_share_of_columns(padded, panel, t->thread, t->n_threads, &r.c0, &r.c1);
+    } else {
+        size_t r1;
+        cmlp_share_of_rows(t->rows, t->thread, t->n_threads, r0, &r1);
+        r.rows = *r0 < r1 ? r1 - *r0 : 0;
     }
-    *end = *first == plan->n_units ? plan->n_units : *end;
+    return r;
 }
 
-static pass from_row(const pass *p, size_t r)
+static int nothing_to_do(const team *t, const region *r)
 {
-    pass q = *p;
-    q.row += r;
-    return q;
+    if (t->look)
+        t->look(t->ctx);
+    return !r->rows || r->c0 >= r->c1 || (t->stop && atomic_load_explicit(t->stop, memory_order_relaxed));
 }
 
-void cmlp_run_forward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1)
+static const char *input_of(const cmlp_plan *plan, const pass *p, char *slot, const step *s, size_t row,
+                            size_t *ld)
 {
-    pass q = from_row(p, r0);
+    *ld = s == plan->steps ? p->ldx : s->ld_in;
+    return s == plan->steps ? p->x + row * p->ldx * plan->k->size
+                            : (const char *)plan_at(plan, slot, s->x, row, s->ld_in);
+}
+
+static void *buffer(const cmlp_plan *plan, char *slot, size_t offset, size_t row, size_t ld)
+{
+    return offset == NO_BUFFER ? NULL : plan_at(plan, slot, offset, row, ld);
+}
+
+void cmlp_run_forward(cmlp_plan *plan, const pass *p, char *slot, const team *t)
+{
+    int by_columns = plan->steps[0].by_columns;
     for (size_t i = 0; i < plan->n_steps; i++) {
         const step *s = &plan->steps[i];
-        void *y = plan_at(plan, slot, s->y, r0, s->ld_out);
-        void *u = s->u == NO_BUFFER ? y : plan_at(plan, slot, s->u, r0, s->ld_out);
-        void *mask = s->mask == NO_BUFFER ? NULL : plan_at(plan, slot, s->mask, r0, s->ld_out);
-        s->kind->forward(s, &q, r1 - r0, plan_at(plan, slot, s->x, r0, s->ld_in), s->ld_in, u, y, s->ld_out,
-                         mask);
+        if (i && (by_columns || s->by_columns))
+            cmlp_wait(&plan->barrier, t->n_threads);
+        by_columns = s->by_columns;
+        size_t r0, ldx;
+        region r = share(t, by_columns, s->layer->pad_out, s->layer->nr, &r0);
+        if (nothing_to_do(t, &r))
+            continue;
+        const char *x = input_of(plan, p, slot, s, r0, &ldx);
+        void *y = plan_at(plan, slot, s->y, r0, s->ld_out), *u = buffer(plan, slot, s->u, r0, s->ld_out);
+        pass q = *p;
+        q.row += r0;
+        s->kind->forward(s, &q, &r, x, ldx, u ? u : y, y, s->ld_out,
+                         buffer(plan, slot, s->mask, r0, s->ld_out));
     }
+    if (by_columns)
+        cmlp_wait(&plan->barrier, t->n_threads);
 }
 
-void cmlp_run_backward(const cmlp_plan *plan, const pass *p, char *slot, size_t r0, size_t r1, int need_dx)
+static void derive(const cmlp_plan *plan, const pass *p, char *slot, const step *s, size_t r0,
+                   const region *r)
 {
-    for (size_t i = plan->n_steps; i-- > 0;) {
+    if (s->kind->derive)
+        s->kind->derive(s, p, r, buffer(plan, slot, s->u, r0, s->ld_out),
+                        plan_at(plan, slot, s->y, r0, s->ld_out), plan_at(plan, slot, s->d, r0, s->ld_out));
+}
+
+void cmlp_run_backward(cmlp_plan *plan, const pass *p, char *slot, const team *t, int need_dx)
+{
+    size_t r0, ldx;
+    int by_columns = 0;
+    region r = share(t, 0, plan->steps[plan->n_steps - 1].layer->pad_out, 1, &r0);
+    if (!nothing_to_do(t, &r))
+        derive(plan, p, slot, &plan->steps[plan->n_steps - 1], r0, &r);
+    for (size_t i = plan->n_steps; i-- > !need_dx;) {
         const step *s = &plan->steps[i];
-        size_t ld = s->ld_out, to = i ? plan->steps[i - 1].d : need_dx ? plan->dx : NO_BUFFER;
-        s->kind->backward(s, p, r1 - r0, plan_at(plan, slot, s->x, r0, s->ld_in),
-                          s->u == NO_BUFFER ? NULL : plan_at(plan, slot, s->u, r0, ld),
-                          plan_at(plan, slot, s->y, r0, ld),
-                          s->mask == NO_BUFFER ? NULL : plan_at(plan, slot, s->mask, r0, ld),
-                          plan_at(plan, slot, s->d, r0, ld),
-                          to == NO_BUFFER ? NULL : plan_at(plan, slot, to, r0, s->ld_in));
+        if (by_columns || s->back_by_columns)
+            cmlp_wait(&plan->barrier, t->n_threads);
+        by_columns = s->back_by_columns;
+        r = share(t, by_columns, s->layer->pad_in, s->layer->nr_t, &r0);
+        if (nothing_to_do(t, &r))
+            continue;
+        s->kind->back(s, p, &r, input_of(plan, p, slot, s, r0, &ldx),
+                      plan_at(plan, slot, s->y, r0, s->ld_out), buffer(plan, slot, s->mask, r0, s->ld_out),
+                      plan_at(plan, slot, s->d, r0, s->ld_out),
+                      plan_at(plan, slot, i ? s[-1].d : plan->dx, r0, s->ld_in));
+        /* What has just been written is still near. */
+        if (i)
+            derive(plan, p, slot, s - 1, r0, &r);
     }
 }
 
 /* The unit's gradient over the first rows of a slot.  gw: a packed matrix of g_rows rows from row g0 on that
  * starts at the unit's column c0; gb: the unit's columns. */
-void cmlp_unit_gradient(const cmlp_plan *plan, const unit *u, char *slot, size_t rows, void *gw, void *gb,
-                   size_t g0, size_t g_rows)
+void cmlp_unit_gradient(const cmlp_plan *plan, const pass *p, const unit *u, char *slot, size_t rows,
+                        void *gw, void *gb, size_t g0, size_t g_rows)
 {
     const step *s = &plan->steps[u->step];
     const cmlp_kernels *k = plan->k;
-    const char *x = slot + s->x, *d = slot + s->d + u->c0 * k->size;
-    size_t columns = u->c1 - u->c0;
+    size_t columns = u->c1 - u->c0, ldx;
+    const char *x = input_of(plan, p, slot, s, 0, &ldx), *d = slot + s->d + u->c0 * k->size;
     if (cmlp_has_weight(s->layer))
-        k->outer(u->i0, u->i1, columns, rows, x, s->ld_in, d, s->ld_out, s->layer->nr, 0, g0, g_rows, gw);
+        k->outer(u->i0, u->i1, columns, rows, x, ldx, d, s->ld_out, s->layer->nr, 0, g0, g_rows, gw);
     if (u->i0 == 0 && s->layer->spec.kind == CMLP_PRELU)
-        k->prelu_slope(rows, columns, d, s->ld_out, x + u->c0 * k->size, s->ld_in, 0, gb);
+        k->prelu_slope(rows, columns, d, s->ld_out, x + u->c0 * k->size, ldx, 0, gb);
     else if (u->i0 == 0 && cmlp_has_bias(s->layer))
         k->column_sums(columns, rows, d, s->ld_out, 0, gb);
 }
@@ -126,7 +169,8 @@ static void predict_rows(const prediction *c, size_t r0, size_t r1, char *scratc
         size_t ldy = straight ? s->n_out : s->ld_out;
         if (s->layer->spec.kind != CMLP_DENSE && straight)
             ldy = ld, y = (char *)(uintptr_t)x;
-        s->kind->forward(s, &p, rows, x, ld, y, y, ldy, NULL);
+        region all = {rows, 0, s->layer->pad_out};
+        s->kind->forward(s, &p, &all, x, ld, y, y, ldy, NULL);
         x = y, ld = ldy;
         next ^= 1;
     }
@@ -155,8 +199,8 @@ cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int log
         widest = cmlp_max(widest, plan->steps[i].ld_out);
     size_t row_bytes = widest * plan->k->size;
     size_t rows = cmlp_max(((size_t)256 << 10) / row_bytes / 48, 1) * 48;
-    int threads =
-        cmlp_plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
+    int threads = cmlp_plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n,
+                                        (n + ROW_BLOCK - 1) / ROW_BLOCK);
     rows = cmlp_min(rows,
                     cmlp_round_up((n + (size_t)threads - 1) / (size_t)threads, threads > 1 ? ROW_BLOCK : 1));
     prediction c = {plan, n, rows, x, y, NULL, cmlp_round_up(rows * row_bytes, CMLP_LINE), logits};
@@ -190,16 +234,23 @@ static void forward_share(void *ctx, int thread, int n_threads)
 {
     exchange *c = ctx;
     cmlp_plan *plan = c->plan;
+    team t = {.rows = plan->forward_rows, .thread = thread, .n_threads = n_threads};
     size_t size = plan->k->size, r0, r1;
-    cmlp_share_of_rows(plan->forward_rows, thread, n_threads, &r0, &r1);
-    if (r0 >= r1)
-        return;
-    copy_rows(r1 - r0, plan->n_in * size, plan_at(plan, plan->arena, plan->steps[0].x, r0, plan->ld_in),
+    cmlp_share_of_rows(t.rows, thread, n_threads, &r0, &r1);
+    size_t rows = r0 < r1 ? r1 - r0 : 0;
+    copy_rows(rows, plan->n_in * size, plan_at(plan, plan->arena, plan->steps[0].x, r0, plan->ld_in),
               plan->ld_in * size, c->from + r0 * plan->n_in * size, plan->n_in * size);
-    cmlp_run_forward(plan, &plan->forward_pass, plan->arena, r0, r1);
+    if (plan->steps[0].by_columns)
+        cmlp_wait(&plan->barrier, n_threads);
+    cmlp_run_forward(plan, &plan->forward_pass, plan->arena, &t);
     const step *last = &plan->steps[plan->n_steps - 1];
-    copy_rows(r1 - r0, plan->n_out * size, c->to + r0 * plan->n_out * size, plan->n_out * size,
+    copy_rows(rows, plan->n_out * size, c->to + r0 * plan->n_out * size, plan->n_out * size,
               plan_at(plan, plan->arena, last->y, r0, plan->ld_out), plan->ld_out * size);
+}
+
+static size_t pieces_of(const cmlp_plan *plan, size_t n)
+{
+    return cmlp_max((n + ROW_BLOCK - 1) / ROW_BLOCK, plan->most_columns);
 }
 
 cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training, void *y)
@@ -207,11 +258,14 @@ cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training,
     if (plan->opt || !n || n > plan->spec.batch)
         return CMLP_E_ARGUMENT;
     plan->forward_rows = n;
-    plan->forward_pass = (pass){.training = training, .seed = plan->spec.seed, .t = plan->forwards};
+    plan->forward_pass = (pass){.training = training,
+                                .seed = plan->spec.seed,
+                                .t = plan->forwards,
+                                .x = plan->arena + plan->steps[0].x,
+                                .ldx = plan->ld_in};
     plan->forwards += training != 0;
     exchange c = {plan, x, y};
-    int threads =
-        cmlp_plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, (n + ROW_BLOCK - 1) / ROW_BLOCK);
+    int threads = cmlp_plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n, pieces_of(plan, n));
     cmlp_parallel(threads, forward_share, &c);
     return CMLP_OK;
 }
@@ -220,26 +274,27 @@ static void backward_share(void *ctx, int thread, int n_threads)
 {
     exchange *c = ctx;
     cmlp_plan *plan = c->plan;
+    const pass *p = &plan->forward_pass;
+    team t = {.rows = plan->forward_rows, .thread = thread, .n_threads = n_threads};
     size_t size = plan->k->size, r0, r1;
-    cmlp_share_of_rows(plan->forward_rows, thread, n_threads, &r0, &r1);
-    if (r0 < r1) {
-        const step *last = &plan->steps[plan->n_steps - 1];
-        copy_rows(r1 - r0, plan->n_out * size, plan_at(plan, plan->arena, last->d, r0, plan->ld_out),
-                  plan->ld_out * size, c->from + r0 * plan->n_out * size, plan->n_out * size);
-        cmlp_run_backward(plan, &plan->forward_pass, plan->arena, r0, r1, c->to != NULL);
-        if (c->to)
-            copy_rows(r1 - r0, plan->n_in * size, c->to + r0 * plan->n_in * size, plan->n_in * size,
-                      plan_at(plan, plan->arena, plan->dx, r0, plan->ld_in), plan->ld_in * size);
-    }
+    cmlp_share_of_rows(t.rows, thread, n_threads, &r0, &r1);
+    size_t rows = r0 < r1 ? r1 - r0 : 0;
+    const step *last = &plan->steps[plan->n_steps - 1];
+    copy_rows(rows, plan->n_out * size, plan_at(plan, plan->arena, last->d, r0, plan->ld_out),
+              plan->ld_out * size, c->from + r0 * plan->n_out * size, plan->n_out * size);
+    cmlp_run_backward(plan, p, plan->arena, &t, c->to != NULL);
+    if (c->to)
+        copy_rows(rows, plan->n_in * size, c->to + r0 * plan->n_in * size, plan->n_in * size,
+                  plan_at(plan, plan->arena, plan->dx, r0, plan->ld_in), plan->ld_in * size);
     cmlp_wait(&plan->barrier, n_threads);
-    size_t u0, u1;
-    cmlp_share_of_units(plan, thread, n_threads, &u0, &u1);
-    for (size_t i = u0; i < u1; i++) {
+    for (size_t i = 0; i < plan->n_units; i++) {
         const unit *u = &plan->units[i];
+        if (!owns(u, thread, n_threads))
+            continue;
         const step *s = &plan->steps[u->step];
         char *gw = s->layer->gw, *gb = s->layer->gb;
-        cmlp_unit_gradient(plan, u, plan->arena, plan->forward_rows, gw ? gw + u->c0 * s->n_in * size : NULL,
-                      gb ? gb + u->c0 * size : NULL, 0, s->n_in);
+        cmlp_unit_gradient(plan, p, u, plan->arena, t.rows, gw ? gw + u->c0 * s->n_in * size : NULL,
+                           gb ? gb + u->c0 * size : NULL, 0, s->n_in);
     }
 }
 
@@ -249,7 +304,7 @@ cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx)
         return CMLP_E_ARGUMENT;
     exchange c = {plan, dy, dx};
     int threads = cmlp_plan_threads_for(plan, 4.0 * (double)plan->parameters * (double)plan->forward_rows,
-                                   (plan->forward_rows + ROW_BLOCK - 1) / ROW_BLOCK);
+                                        pieces_of(plan, plan->forward_rows));
     cmlp_parallel(threads, backward_share, &c);
     return CMLP_OK;
 }

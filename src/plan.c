@@ -43,7 +43,8 @@ static void make_steps(cmlp_plan *plan)
         cmlp_layer *l = plan->layers[i];
         const cmlp_layer_spec *spec = &l->spec;
         step *s = &plan->steps[plan->n_steps++];
-        *s = (step){.kind = cmlp_step_kind_of(spec->kind), .k = plan->k, .layer = l, .index = i, .last_layer = i};
+        *s = (step){
+            .kind = cmlp_step_kind_of(spec->kind), .k = plan->k, .layer = l, .index = i, .last_layer = i};
         s->n_in = spec->n_in, s->n_out = spec->n_out;
         s->ld_in = leading(plan->k, s->n_in), s->ld_out = leading(plan->k, s->n_out);
         if (i + 1 < plan->n_layers && takes_in(spec, &plan->layers[i + 1]->spec)) {
@@ -141,21 +142,87 @@ static void choose_groups(cmlp_plan *plan)
     plan->chunk = cmlp_min(fit, (blocks + plan->groups - 1) / plan->groups) * ROW_BLOCK;
 }
 
-static size_t count_units(cmlp_plan *plan, unit *units, size_t rows_each, size_t panels_each)
+/* Threads that share a layer's columns exchange its rows, those that share the rows exchange the weights that
+ * the others have changed: whichever is less. */
+static int worth_columns(const cmlp_plan *plan, size_t n_in, size_t n_out, size_t panels)
+{
+    double batch = (double)plan->spec.batch, weights = (double)n_in * (double)n_out;
+    return plan->threads > 1 && panels >= (size_t)plan->threads &&
+           weights > batch * ((double)n_in + (double)n_out);
+}
+
+static size_t panels_of(size_t padded, size_t panel) { return (padded + panel - 1) / panel; }
+
+static int separable(const step *s)
+{
+    return s->layer->spec.kind != CMLP_DENSE || s->activation != CMLP_SOFTMAX;
+}
+
+/* By rows or by columns, for each step each way; no bit of a result depends on it. */
+static void choose_threads(cmlp_plan *plan)
+{
+    size_t blocks = (plan->spec.batch + ROW_BLOCK - 1) / ROW_BLOCK, widest = 0;
+    for (size_t i = 0; i < plan->n_steps; i++)
+        if (cmlp_has_weight(plan->steps[i].layer))
+            widest = cmlp_max(widest, panels_of(plan->steps[i].layer->pad_out, plan->steps[i].layer->nr));
+    plan->most_columns = plan->groups ? 1 : widest;
+    size_t pieces = plan->groups ? plan->groups : cmlp_max(blocks, widest);
+    plan->threads = cmlp_plan_threads_for(plan, flops_of_step(plan, plan->spec.batch), pieces);
+    for (size_t i = 0; i < plan->n_steps && !plan->groups; i++) {
+        step *s = &plan->steps[i];
+        const cmlp_layer *l = s->layer;
+        if (!cmlp_has_weight(l))
+            continue;
+        s->by_columns = separable(s) && worth_columns(plan, s->n_in, s->n_out, panels_of(l->pad_out, l->nr));
+        s->back_by_columns = i > 0 && separable(s - 1) &&
+                             worth_columns(plan, s->n_in, s->n_out, panels_of(l->pad_in, l->nr_t));
+    }
+}
+
+/* The panels of a layer in blocks of no more than `most`, at least four where it has as many: for threads to
+ * own them. */
+static size_t count_units(cmlp_plan *plan, unit *units, size_t rows_each, size_t most)
 {
     size_t n = 0;
     for (size_t i = 0; i < plan->n_steps; i++) {
         const cmlp_layer *l = plan->steps[i].layer;
         if (!cmlp_has_weight(l) && !cmlp_has_bias(l))
             continue;
-        size_t rows = cmlp_has_weight(l) ? l->spec.n_in : 1, wide = panels_each * l->nr;
-        for (size_t c0 = 0; c0 < l->pad_out; c0 += wide)
+        size_t rows = cmlp_has_weight(l) ? l->spec.n_in : 1, panels = panels_of(l->pad_out, l->nr);
+        size_t blocks = cmlp_max((panels + most - 1) / most, cmlp_min(panels, 4)), p0, p1;
+        for (size_t b = 0; b < blocks; b++) {
+            cmlp_share_of(panels, (int)b, (int)blocks, &p0, &p1);
             for (size_t i0 = 0; i0 < rows; i0 += rows_each, n++)
                 if (units)
-                    units[n] =
-                        (unit){i, c0, cmlp_min(c0 + wide, l->pad_out), i0, cmlp_min(i0 + rows_each, rows)};
+                    units[n] = (unit){.step = i,
+                                      .c0 = p0 * l->nr,
+                                      .c1 = cmlp_min(p1 * l->nr, l->pad_out),
+                                      .i0 = i0,
+                                      .i1 = cmlp_min(i0 + rows_each, rows)};
+        }
     }
     return n;
+}
+
+/* Each unit goes to the thread that has its columns in the forward pass; those of layers with too few columns
+ * to the thread that has least to do. */
+static void assign_units(cmlp_plan *plan, size_t *load)
+{
+    for (int few = 0; few < 2; few++)
+        for (size_t i = 0; i < plan->n_units; i++) {
+            unit *u = &plan->units[i];
+            const cmlp_layer *l = plan->steps[u->step].layer;
+            if ((panels_of(l->pad_out, l->nr) < (size_t)plan->threads) != few)
+                continue;
+            size_t c0, c1;
+            u->owner = 0;
+            for (int t = 0; t < plan->threads; t++) {
+                cmlp_share_of_columns(l->pad_out, l->nr, t, plan->threads, &c0, &c1);
+                if (few ? load[t] < load[u->owner] : u->c0 >= c0 && u->c0 < c1)
+                    u->owner = t;
+            }
+            load[u->owner] += (u->c1 - u->c0) * (u->i1 - u->i0);
+        }
 }
 
 /* Rows of a unit are whole vectors, so that its transpose is; small nets get smaller units to share. */
@@ -164,24 +231,30 @@ static cmlp_status make_units(cmlp_plan *plan)
     size_t rows = plan->groups ? 32 : 256, panels = plan->groups ? 1 : 8;
     plan->n_units = count_units(plan, NULL, rows, panels);
     plan->units = calloc(plan->n_units + 1, sizeof *plan->units);
-    if (!plan->units)
-        return CMLP_E_MEMORY;
-    count_units(plan, plan->units, rows, panels);
+    size_t *load = calloc((size_t)plan->threads, sizeof *load);
+    if (plan->units && load) {
+        count_units(plan, plan->units, rows, panels);
+        assign_units(plan, load);
+    }
+    free(load);
     size_t widest = plan->k->nv_max * plan->k->vw * panels;
     plan->scratch_bytes = cmlp_round_up((rows + 1) * widest * plan->k->size, CMLP_LINE);
-    return CMLP_OK;
+    return plan->units && load ? CMLP_OK : CMLP_E_MEMORY;
 }
 
 static cmlp_status allocate(cmlp_plan *plan)
 {
-    int wanted = cmlp_threads_for(plan->spec.n_threads);
-    size_t pieces = plan->groups ? plan->groups : (plan->spec.batch + ROW_BLOCK - 1) / ROW_BLOCK;
-    plan->threads = cmlp_plan_threads_for(plan, flops_of_step(plan, plan->spec.batch), pieces);
     plan->n_slots = plan->groups ? (size_t)plan->threads : 1;
     plan->slot_bytes = lay_out_slot(plan, plan->chunk) + CMLP_LINE;
     plan->arena_bytes = plan->n_slots * plan->slot_bytes;
     plan->arena = cmlp_alloc(plan->arena_bytes);
-    plan->scratch = cmlp_alloc((size_t)wanted * plan->scratch_bytes);
+    if (plan->steps[0].by_columns && plan->spec.loss >= 0) {
+        plan->input_bytes = cmlp_round_up(plan->spec.batch * plan->ld_in * plan->k->size, CMLP_LINE);
+        plan->inputs = cmlp_alloc((size_t)plan->threads * plan->input_bytes);
+        if (!plan->inputs)
+            return CMLP_E_MEMORY;
+    }
+    plan->scratch = cmlp_alloc((size_t)plan->threads * plan->scratch_bytes);
     plan->partial = cmlp_alloc((plan->spec.batch / ROW_BLOCK + 1) * sizeof *plan->partial);
     plan->norms = cmlp_alloc((plan->n_units + 1) * sizeof *plan->norms);
     plan->squares = cmlp_alloc((plan->n_units + 1) * sizeof *plan->squares);
@@ -231,6 +304,7 @@ static cmlp_status build(cmlp_plan *plan)
         return status;
     lay_out_gradients(plan);
     choose_groups(plan);
+    choose_threads(plan);
     status = make_units(plan);
     if (status)
         return status;
@@ -271,6 +345,7 @@ void cmlp_plan_free(cmlp_plan *plan)
     if (!plan)
         return;
     cmlp_free(plan->arena);
+    cmlp_free(plan->inputs);
     cmlp_free(plan->scratch);
     cmlp_free(plan->partial);
     cmlp_free(plan->norms);
@@ -290,5 +365,6 @@ int cmlp_plan_threads(const cmlp_plan *plan) { return plan->threads; }
 size_t cmlp_plan_bytes(const cmlp_plan *plan)
 {
     size_t grads = plan->grads ? cmlp_max(plan->groups, 1) * plan->grad_bytes : 0;
-    return plan->arena_bytes + grads + plan->good_bytes + plan->scratch_bytes * (size_t)plan->threads;
+    return plan->arena_bytes + grads + plan->good_bytes +
+           (plan->scratch_bytes + plan->input_bytes) * (size_t)plan->threads;
 }

@@ -48,18 +48,26 @@ class Random:
         rng = self.rng = np.random.default_rng(seed)
         # The plain loops, which come last, are slow: they get fewer and smaller nets.
         plain = seed % 8 == 7
+        # Of wide layers with few rows threads share the columns, of others the rows.
+        wide = seed % 3 == 1 and not plain
         self.isa = ISAS[-1] if plain else ISAS[seed % max(len(ISAS) - 1, 1)]
         self.dtype = str(rng.choice(["float32", "float64"]))
         activation, self.loss = PAIRS[rng.integers(len(PAIRS))]
         specs = []
         for _ in range(rng.integers(1, 4)):
-            specs.append(("dense", int(rng.integers(10, 110)), str(rng.choice(HIDDEN))))
+            specs.append(
+                (
+                    "dense",
+                    int(rng.integers(*((150, 400) if wide else (10, 110)))),
+                    str(rng.choice(HIDDEN)),
+                )
+            )
             extra = rng.integers(6)
             if extra < 3:
                 specs.append([("dropout", 0.3), ("prelu", 0.2), ("rrelu", (0.1, 0.3))][extra])
         self.specs = [*specs, ("dense", int(rng.integers(1, 40)), activation)]
         self.n_in = int(rng.integers(1, 100))
-        self.batch = int(rng.choice([40, 70] if plain else [40, 128, 200, 530]))
+        self.batch = int(rng.choice([9, 40, 70] if plain or wide else [40, 128, 200, 530]))
         self.n = self.batch + int(rng.integers(1, self.batch))
         self.optimizer, self.options = OPTIMIZERS[rng.integers(len(OPTIMIZERS))]
         self.x = rng.normal(size=(self.n, self.n_in)).astype(self.dtype)
@@ -82,7 +90,14 @@ class Random:
         x = self.x if x is None else x
         losses, outcome = plan.fit(x, self.y, self.w, 2, True, 1e-3)
         assert outcome == "done"
-        found = [losses.tobytes(), *snapshot(layers, state), plan.predict(x).tobytes()]
+        straight, outcome = plan.fit(x, self.y, self.w, 1, False, 1e-3)
+        assert outcome == "done"
+        found = [
+            straight.tobytes(),
+            losses.tobytes(),
+            *snapshot(layers, state),
+            plan.predict(x).tobytes(),
+        ]
         passes = _core.Plan(layers, self.batch, None, None, n_threads, self.seed)
         y = passes.forward(x[: self.batch], training=True)
         found += [y.tobytes(), passes.backward(y).tobytes()]
