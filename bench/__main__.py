@@ -10,12 +10,23 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import end_to_end, inference, kernels, limits, machine, report, roofline, threads, train
+from . import (
+    end_to_end,
+    inference,
+    kernels,
+    limits,
+    machine,
+    mixed,
+    report,
+    roofline,
+    threads,
+    train,
+)
 from .nets import NETS, Net, find
 from .peers import LIBRARIES
 from .rounds import SLOW_TO_START, Effort, Json, Session, Worker, WorkerError
 
-SECTIONS = ("limits", "train", "inference", "kernels", "threads", "end_to_end")
+SECTIONS = ("limits", "train", "inference", "kernels", "threads", "mixed", "end_to_end")
 FULL = Effort(rounds=15, seconds=0.1)
 QUICK = Effort(rounds=5, seconds=0.02)
 
@@ -126,6 +137,7 @@ def run(options: argparse.Namespace) -> Json:
             "inference": lambda: inference.measure(session, nets),
             "kernels": lambda: kernels.measure(session),
             "threads": lambda: threads.measure(session),
+            "mixed": lambda: mixed.measure(session),
             "end_to_end": lambda: end_to_end.measure(session, options.mnist),
         }
         for section in SECTIONS:

@@ -29,6 +29,7 @@ def tables(results: Json) -> list[Table]:
         "inference": lambda r: [inference_table(r)],
         "kernels": lambda r: [kernels_table(r)],
         "threads": lambda r: [threads_table(r)],
+        "mixed": lambda r: [mixed_table(r)],
         "end_to_end": end_to_end_tables,
     }
     made = [machine_table(results)]
@@ -212,6 +213,22 @@ def threads_table(results: Json) -> Table:
         ends = [times(item["default_over_best"]), times(item["eight_over_all"])]
         table.rows.append([str(item["width"]), str(item["batch"]), *columns, *ends])
         table.notes += [f"{item['width']} at {item['batch']}: {p}" for p in item["problems"]]
+    return table
+
+
+def mixed_table(results: Json) -> Table:
+    """Steps and NumPy's products, alone and by turns, in microseconds."""
+    sides = ("cmlp", "numpy")
+    header = ["net, batch", "product"]
+    header += [f"{side} {what}" for side in sides for what in ("alone", "by turns", "ratio")]
+    table = Table("Training steps and NumPy's products by turns, microseconds", header)
+    for item in results["mixed"]:
+        cells = [f"{item['width']} wide, {item['batch']}", f"{item['size']} square"]
+        for side in sides:
+            found = item[side]
+            cells += [number(found["alone"], 1e6), number(found["by_turns"], 1e6)]
+            cells.append(times(found["ratio"]))
+        table.rows.append(cells)
     return table
 
 

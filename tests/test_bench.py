@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cmlp.bench import inference, nets, report, roofline, rounds, train, worker
+from cmlp.bench import inference, mixed, nets, report, roofline, rounds, train, worker
 from cmlp.bench.__main__ import disagreements, main, parser, start_workers
-from cmlp.bench.peers import plain_numpy
+from cmlp.bench.peers import plain_numpy, turns
 
 TINY = ["--rounds", "2", "--seconds", "0.001", "--threads", "1"]
 
@@ -277,3 +277,19 @@ def test_kernels_and_threads(tmp_path: Path) -> None:
     }  # fmt: skip
     assert all("problem" not in row for item in results["kernels"] for row in item["rows"])
     assert all(item["problems"] == [] for item in results["threads"])
+
+
+def test_turns_with_numpy(tmp_path: Path) -> None:
+    results = run(tmp_path, "--quick", "--peers", "cmlp", "--sections", "mixed")
+    [case] = results["mixed"]
+    for side in mixed.SIDES:
+        assert case[side]["alone"] > 0
+        assert case[side]["by_turns"] > 0 and case[side]["ratio"] > 0
+    assert "| 128 wide, 128" in (tmp_path / "tables.md").read_text(encoding="utf-8")
+
+
+def test_every_call_is_timed_as_often() -> None:
+    calls: list[str] = []
+    found = turns.means({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 0.0)
+    assert calls == ["a", "b"] * 4  # the first of each is not timed
+    assert all(seconds > 0 for seconds in found.values())

@@ -14,6 +14,7 @@ from cmlp import _core, datasets, kernels
 from ..nets import LEARNING_RATE, MOMENTUM, Array, Net
 from . import Task
 from .arrays import EPOCH_NET, kernel_arrays, read_epoch, read_small_set, summary
+from .turns import compare_turns
 
 CORE_LOSSES = {
     "softmax": "softmax_cross_entropy",
@@ -251,6 +252,19 @@ class SmallSet:
         return cmlp.MLPClassifier(random_state=0).fit(self.x, self.t)
 
 
+def by_turns(
+    width: int, batch: int, size: int, dtype: str, threads: int, seconds: float
+) -> dict[str, dict[str, float]]:
+    """Training steps and NumPy's products of square matrices, alone and by turns."""
+    net = Net((width, width, width, 10), batch, loss="softmax", batches=1)
+    [(x, t)] = net.minibatches(dtype)
+    step = trainer(net, dtype, threads).train_step
+    a = np.random.default_rng(0).random((size, size)).astype(dtype)
+    b, out = a.T.copy(), np.empty_like(a)
+    calls = {"cmlp": lambda: step(x, t), "numpy": lambda: np.matmul(a, b, out=out)}
+    return compare_turns(calls, seconds)
+
+
 def write_mnist(folder: str, out: str, rows: int) -> None:
     """Write the first rows of MNIST from its files as x.npy and t.npy."""
     data = datasets.mnist(folder)
@@ -269,6 +283,7 @@ TASKS: dict[tuple[str, str], Callable[..., Task]] = {
     ("small sets", "cmlp"): SmallSet,
 }
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "by_turns": by_turns,
     "fma_peak": _core.fma_peak,
     "info": cmlp.info,
     "write_mnist": write_mnist,
