@@ -11,7 +11,8 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/*) $(shell find src cm
 # matplotlib keeps its cache here and not in the home directory.
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 
-.PHONY: help demo test test-slow dev lint format bench bench-quick docs wheel ctest sanitize clean
+.PHONY: help demo test test-slow dev lint format bench bench-quick docs wheel ctest sanitize sanitize-threads \
+  test-asan fuzz coverage clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +24,10 @@ help:
 	@echo 'make format       put the style right'
 	@echo 'make ctest        the C library alone: built with warnings as errors, and its tests'
 	@echo 'make sanitize     the same under the address and undefined-behaviour sanitizers'
+	@echo 'make sanitize-threads  the same under the thread sanitizer, by clang and its OpenMP'
+	@echo 'make test-asan    the Python tests under the address and undefined-behaviour sanitizers'
+	@echo 'make fuzz         damaged files of every kind for a minute;  SECONDS=600 for longer, SEED=1 for others'
+	@echo 'make coverage     the lines of src and cmlp that the tests run, and those they do not'
 	@echo 'make bench        every benchmark;  make bench-quick  a minute of them'
 	@echo 'make docs         the documentation, in site'
 	@echo 'make wheel        the source distribution and the wheel, in dist'
@@ -72,7 +77,25 @@ ctest: .venv/build.stamp
 	.ci/ctest build/c -DCMLP_WERROR=ON
 
 sanitize: .venv/build.stamp
-	.ci/ctest build/sanitize -DCMLP_WERROR=ON -DCMLP_SANITIZE=ON
+	.ci/ctest build/sanitize -DCMLP_WERROR=ON -DCMLP_SANITIZE=address
+
+# The thread sanitizer has to be told what OpenMP does: clang's runtime tells it, gcc's does not.
+sanitize-threads: .venv/build.stamp
+	TSAN_OPTIONS='ignore_noninstrumented_modules=1 halt_on_error=1' \
+	  .ci/ctest build/threads -DCMLP_WERROR=ON -DCMLP_SANITIZE=thread -DCMAKE_C_COMPILER=clang
+
+# Python itself is built without the sanitizer, which therefore has to be there first, and Python frees little.
+ASAN_LIBRARIES = $(foreach name,libasan.so libubsan.so,$(shell cc -print-file-name=$(name)))
+test-asan: .venv/test.stamp
+	.ci/variant build/asan CMLP_SANITIZE=address
+	LD_PRELOAD='$(ASAN_LIBRARIES)' ASAN_OPTIONS=detect_leaks=0 build/asan/bin/python -m pytest $(TESTS)
+
+SECONDS = 60
+fuzz: .venv/test.stamp
+	$(PY) tests/fuzz.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+coverage: .venv/dev.stamp
+	.ci/coverage
 
 clean:
 	rm -rf .venv build dist site digits.png digits.safetensors

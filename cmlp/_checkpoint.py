@@ -69,26 +69,25 @@ def load(
     """A trainer of class ``kind`` from a checkpoint."""
     contents = _files.read(path, ("checkpoint",))
     net = _files.read_model(contents)
-    about = _about(contents)
     try:
-        loss = _part(loss, about["loss"], losses.from_config, "loss")
-        optimizer = _part(optimizer, about["optimizer"], optimizers.from_config, "optimizer")
-        if type(optimizer).__name__ != about["optimizer_class"]:
-            raise ValueError(
-                f"optimizer is {optimizer!r}; expected {about['optimizer_class']}, as was saved"
-            )
-        if schedule is None and about["schedule_class"] != "NoneType":
-            schedule = _part(None, about["schedule"], schedules.from_config, "schedule")
-        trainer = kind(net, loss, optimizer, schedule, n_threads, about["seed"])
+        with _files.naming(contents.path):
+            about = _about(contents)
+            loss = _part(loss, about["loss"], losses.from_config, "loss")
+            optimizer = _part(optimizer, about["optimizer"], optimizers.from_config, "optimizer")
+            if type(optimizer).__name__ != about["optimizer_class"]:
+                raise ValueError(
+                    f"optimizer is {optimizer!r}; expected {about['optimizer_class']}, as was saved"
+                )
+            if schedule is None and about["schedule_class"] != "NoneType":
+                schedule = _part(None, about["schedule"], schedules.from_config, "schedule")
+            trainer = kind(net, loss, optimizer, schedule, n_threads, about["seed"])
     except _Missing as error:
         raise ValueError(str(error)) from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise FormatError(f"{contents.path}: {error}") from error
     _restore(contents, trainer)
     return trainer
 
 
-class _Missing(ValueError):
+class _Missing(Exception):
     """A part that only the caller can give."""
 
 
@@ -147,44 +146,47 @@ def _about(contents: _files.Contents) -> dict[str, Any]:
     """The trainer's part of the description, its fields and their types checked."""
     about = contents.about.get("trainer")
     if not isinstance(about, dict):
-        raise FormatError(f"{contents.path}: no description of a trainer")
+        raise FormatError("no description of a trainer")
     for name, types in _ABOUT.items():
         value = about.get(name)
         if name not in about or not isinstance(value, types) or isinstance(value, bool):
-            raise FormatError(f"{contents.path}: trainer {name} is missing or of a wrong type")
+            raise FormatError(f"trainer {name} is missing or of a wrong type")
         if isinstance(value, int) and not 0 <= value < 2**63 and name != "seed":
-            raise FormatError(f"{contents.path}: trainer {name} is {value}")
+            raise FormatError(f"trainer {name} is {value}; expected 0..2**63 - 1")
+        if isinstance(value, float) and not isfinite(value):
+            raise FormatError(f"trainer {name} is {value}; expected a finite number")
     fit = about["fit"]
     if fit is not None:
         for name, kind in _FIT.items():
             if not isinstance(fit.get(name), kind):
-                raise FormatError(f"{contents.path}: fit {name} is missing or of a wrong type")
+                raise FormatError(f"fit {name} is missing or of a wrong type")
     return about
 
 
 def _restore(contents: _files.Contents, trainer: Trainer) -> None:
-    about = _about(contents)
+    with _files.naming(contents.path):
+        about = _about(contents)
     wanted = type(trainer.optimizer).__name__
     if about["optimizer_class"] != wanted:
         raise ValueError(
             f"the checkpoint was trained by {about['optimizer_class']}; expected {wanted}"
         )
-    try:
+    with _files.naming(contents.path):
         fit = _join_states(about["fit"], contents)
         history = _history(about["history"], contents)
         slots = {
             name.removeprefix("slots."): a
             for name, a in contents.get(_names(contents, "slots.")).items()
         }
+        state = None
         if isinstance(trainer.optimizer, Optimizer):
             state = trainer.optimizer.state_for(trainer.net)
             _check_slots(slots, state.get_slots())
-            state.set_slots(slots)
-            state.step_count = about["optimizer_steps"]
         if isinstance(trainer.schedule, EpochSchedule) and about["schedule_state"] is not None:
             trainer.schedule.set_state(about["schedule_state"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise FormatError(f"{contents.path}: {error}") from error
+        if state is not None:
+            state.set_slots(slots)
+            state.step_count = about["optimizer_steps"]
     trainer._cursor = Cursor(
         about["epoch"], about["step_in_epoch"], about["loss_sum"], about["weight_sum"]
     )

@@ -38,7 +38,10 @@ def number(
         value, (int, float, np.integer, np.floating)
     ):
         raise TypeError(f"{name} is {value!r}; expected {expected}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # an integer beyond every float
+        result = float("inf")
     inside = low <= result <= high and not (open_low and result == low)
     if not isfinite(result) or not inside or (open_high and result == high):
         raise ValueError(f"{name} is {value!r}; expected {expected}")
@@ -139,7 +142,10 @@ def as_float(value: object, name: str, dtype: str, finite: bool = True) -> Array
 def _from_objects(a: Array, name: str) -> Array:
     if not all(isinstance(v, (int, float, np.number, np.bool_)) for v in a.ravel()):
         raise TypeError(f"{name} has dtype object; expected real numbers")
-    return a.astype(np.float64)
+    try:
+        return a.astype(np.float64)
+    except OverflowError:
+        raise ValueError(f"{name} holds an integer beyond float64; expected less") from None
 
 
 def check_finite(a: Array, name: str) -> None:

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from math import prod
 from typing import Any
 
@@ -23,6 +25,7 @@ import numpy as np
 
 from . import _checks, layers
 from ._checks import Array
+from ._idx import one_line
 from .errors import FormatError
 from .layers import Layer
 from .network import Sequential, _chain
@@ -31,6 +34,7 @@ FORMAT = 1
 MAX_PARAMETERS = 1 << 31
 _MOST_HEADER = 2 << 20
 _MOST_LAYERS = 4096
+_LEFT_AFTER = 3600.0  # seconds since the last byte
 _DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64"}
 
 PathLike = str | os.PathLike[str]
@@ -87,6 +91,7 @@ def replace_file(path: PathLike, content: bytes) -> None:
     """Put ``content`` at ``path``; after a failure or a kill the old file is still whole."""
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
+    _remove_leftovers(folder, name)
     temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -105,6 +110,15 @@ def replace_file(path: PathLike, content: bytes) -> None:
         _remove(temporary)
         raise
     _sync_folder(folder)
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Temporary files of writes that were killed: older than one under way can be."""
+    ours = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{12}}\.tmp")
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if ours.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > _LEFT_AFTER:
+                _remove(entry.path)
 
 
 def _remove(path: str) -> None:
@@ -169,28 +183,35 @@ class Contents:
 
     def get(self, names: Iterable[str]) -> dict[str, Array]:
         """Read tensors."""
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
-        try:
-            with safe_open(self.path, framework="numpy") as file:
-                return {name: file.get_tensor(name) for name in names}
-        except SafetensorError as error:
-            raise FormatError(f"{self.path}: {error}") from error
+        with safe_open(self.path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in names}
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Turn what is found wrong in a file into one line that names it; `OSError` stays."""
+    from safetensors import SafetensorError
+
+    wrong = (ValueError, TypeError, KeyError, OverflowError, RecursionError, SafetensorError)
+    try:
+        yield
+    except wrong as error:
+        raise FormatError(f"{path}: {one_line(error)}") from error
 
 
 def read(path: PathLike, kinds: Sequence[str]) -> Contents:
     """Check a file of this package, of one of these kinds, without reading its tensors."""
     name = os.fspath(path)
-    header, metadata = read_header(name)
-    try:
-        about = _object(metadata.get("cmlp", ""))
-    except FormatError as error:
-        raise FormatError(f"{name}: no description of a net: {error}") from None
-    if about.get("format") != FORMAT:
-        raise FormatError(f"{name}: format {about.get('format')!r}; expected {FORMAT}")
-    if str(about.get("kind")) not in kinds:
-        raise FormatError(f"{name}: a {about.get('kind')!r}; expected a {' or '.join(kinds)}")
-    return Contents(name, about, header)
+    with naming(name):
+        header, metadata = read_header(name)
+        about = _object(metadata.get("cmlp", ""), "description of a net")
+        if about.get("format") != FORMAT:
+            raise FormatError(f"format {about.get('format')!r}; expected {FORMAT}")
+        if str(about.get("kind")) not in kinds:
+            raise FormatError(f"a {about.get('kind')!r}; expected a {' or '.join(kinds)}")
+        return Contents(name, about, header)
 
 
 def read_header(name: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -200,30 +221,25 @@ def read_header(name: str) -> tuple[dict[str, Any], dict[str, str]]:
         start = file.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or not 2 <= length <= size - 8:
-            raise FormatError(
-                f"{name}: not a safetensors file (header of {length} bytes in {size})"
-            )
+            raise FormatError(f"not a safetensors file (header of {length} bytes in {size})")
         if length > _MOST_HEADER:
-            raise FormatError(f"{name}: header of {length} bytes; expected {_MOST_HEADER} at most")
+            raise FormatError(f"header of {length} bytes; expected {_MOST_HEADER} at most")
         text = file.read(length)
-    try:
-        header = _object(text.decode("utf-8"))
-        metadata = header.pop("__metadata__", {})
-        _check_metadata(metadata)
-        _check_entries(header, size - 8 - length)
-    except (FormatError, UnicodeDecodeError) as error:
-        raise FormatError(f"{name}: {error}") from None
+    header = _object(text.decode("utf-8"), "header")
+    metadata = header.pop("__metadata__", {})
+    _check_metadata(metadata)
+    _check_entries(header, size - 8 - length)
     return header, metadata
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str, what: str) -> dict[str, Any]:
     """A JSON object without duplicate keys, NaN or endless nesting."""
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"bad JSON: {error}") from None
+        raise FormatError(f"bad JSON in the {what}: {error}") from None
     if not isinstance(value, dict):
-        raise FormatError(f"JSON of type {type(value).__name__}; expected an object")
+        raise FormatError(f"{what} of type {type(value).__name__}; expected a JSON object")
     return value
 
 
@@ -280,12 +296,8 @@ def _sizes(value: Any) -> bool:
 def read_model(contents: Contents, max_parameters: int = MAX_PARAMETERS) -> Sequential:
     """The net in a checked file."""
     limit = _checks.positive_int(max_parameters, "max_parameters")
-    try:
+    with naming(contents.path):
         return _read_model(contents, limit)
-    except FormatError:
-        raise
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise FormatError(f"{contents.path}: {error}") from error
 
 
 _ABOUT: dict[str, tuple[type, ...]] = {
@@ -303,14 +315,14 @@ def _read_model(contents: Contents, limit: int) -> Sequential:
     about = contents.about
     for name, types in _ABOUT.items():
         if name not in about or not isinstance(about[name], types):
-            raise FormatError(f"{contents.path}: {name} is missing or of a wrong type")
+            raise FormatError(f"{name} is missing or of a wrong type")
     if not 0 < len(about["layers"]) <= _MOST_LAYERS:
-        raise FormatError(f"{contents.path}: {len(about['layers'])} layers")
-    dtype = _checks.float_dtype(about["dtype"])
+        raise FormatError(f"{len(about['layers'])} layers; expected 1..{_MOST_LAYERS}")
+    dtype = _checks.choice(about["dtype"], "dtype", ("float32", "float64"))
     found, own = [], {}
     for i, config in enumerate(about["layers"]):
         if not isinstance(config, dict):
-            raise FormatError(f"{contents.path}: layer {i} is {config!r}; expected an object")
+            raise FormatError(f"layer {i} is {config!r}; expected an object")
         arguments = dict(config)
         names = arguments.pop("tensors", None)
         _check_widths(arguments, limit)
@@ -326,7 +338,7 @@ def _check_widths(config: dict[str, Any], limit: int) -> None:
     for name in ("n_in", "n_out"):
         width = config.get(name, 1)
         if isinstance(width, int) and width > limit:
-            raise ValueError(f"{name} is {width}, over max_parameters={limit}")
+            raise ValueError(f"{name} is over max_parameters={limit}: {width}")
 
 
 def _check_tensors(
@@ -366,21 +378,24 @@ def _assemble(
     contents: Contents, found: list[Any], own: dict[int, list[str]], dtype: str
 ) -> Sequential:
     about = contents.about
-    for i, layer in enumerate(found):
+    values: list[dict[str, Array]] = [{} for _ in found]
+    for name, a in contents.get(k for k in contents.tensors if k.startswith("layers.")).items():
+        _, i, parameter = name.split(".", 2)
+        values[int(i)][parameter] = a
+    for layer, given in zip(found, values, strict=True):
         if isinstance(layer, Layer):
-            prefix = f"layers.{i}."
-            names = [k for k in contents.tensors if k.startswith(prefix)]
-            layer.preset({k[len(prefix) :]: a for k, a in contents.get(names).items()})
+            layer.preset(given)
     net = Sequential(*found, dtype=dtype, seed=about["seed"], n_in=about["n_in"])
     for i, names in own.items():
         parameters = found[i].parameters() if names else {}
         if set(parameters) != set(names):
             raise ValueError(f"layer {i} has parameters {list(parameters)}; expected {names}")
-        for name, a in contents.get(f"layers.{i}.{n}" for n in names).items():
-            target = parameters[name.split(".", 2)[2]]
-            if target.shape != a.shape:
-                raise ValueError(f"{name} has shape {a.shape}; expected {target.shape}")
-            target[...] = a
+        for name, a in values[i].items():
+            if parameters[name].shape != a.shape:
+                raise ValueError(
+                    f"layers.{i}.{name} has shape {a.shape}; expected {parameters[name].shape}"
+                )
+            parameters[name][...] = a
     net.classes = _classes(about["classes"])
     if about["link"] not in (None, "softmax", "sigmoid", "exp"):
         raise ValueError(f"link is {about['link']!r}")

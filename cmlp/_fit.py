@@ -120,7 +120,7 @@ class Fit:
             left.remove(state)
             try:
                 callback.set_state(state)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise FormatError(
                     f"the checkpoint's state of {name} is damaged: {error}"
                 ) from error

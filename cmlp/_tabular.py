@@ -12,12 +12,14 @@ import itertools
 import os
 import re
 import struct
+import sys
 import zipfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,8 @@ _ZIP_FAULTS = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, OverflowError,
     RuntimeError,
 )  # fmt: skip
+MAX_CLASSES = MAX_COLUMNS = 1 << 16
+_MAX_LINE = 1 << 24
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
@@ -52,11 +56,14 @@ class _Column(NamedTuple):
     """A target column of n rows: each different value once, and which of them each row has."""
 
     values: list[str] | list[int] | list[float]
-    codes: NDArray[np.int64]
+    codes: NDArray[Any]
 
 
 class _Raw(NamedTuple):
-    """A file's inputs, and its targets: a column, or (n, n_out) numbers, or none."""
+    """A file's inputs, and its targets: a column, or (n, n_out) numbers, or none.
+
+    Targets that are too many different ones for classes are (n, 1) numbers.
+    """
 
     x: NDArray[np.float32]
     target: _Column | NDArray[Any] | None
@@ -82,7 +89,8 @@ def load_table(
     ----------
     path : path
         Ends in ``.csv``, ``.tsv``, ``.npz`` or ``.parquet``. CSV is UTF-8 text, separated by
-        the one of comma, tab and semicolon that its first line has most of, quoted with ``"``.
+        the one of comma, tab and semicolon that its first line has most of, quoted with ``"``;
+        it has at most 65,536 columns.
         Parquet needs pyarrow: ``pip install cmlp[data]``.
     target : str, optional
         The column to predict, by default the last one; in an NPZ file the array, by default
@@ -93,7 +101,7 @@ def load_table(
         file, which names no columns, only their number is checked.
     task : {"auto", "classification", "regression"}
         ``"auto"`` takes text, truth values and whole numbers (written without a point) as
-        labels of classes, other numbers as targets of a regression.
+        labels of classes, at most 65,536 of them, other numbers as targets of a regression.
     classes : sequence of int or of str, optional
         The classes that a trained network knows, in its order; implies classification. By
         default the labels of the file, sorted.
@@ -179,38 +187,45 @@ def _encode(
     classes: Sequence[int] | Sequence[str] | None,
 ) -> tuple[NDArray[Any], Labels | None]:
     """Turn targets into class numbers and their labels, or into float32 numbers."""
-    if not isinstance(target, _Column):
-        if task == "classification":
-            raise ValueError(f"task: {path} has several targets a row, expected one label")
-        return _finite_float32(path, "target", target), None
     if task == "auto":
         task = _guess_task(path, target)
     if task == "classification":
         return _encode_labels(path, target, classes)
-    first = target.values[0]
-    if isinstance(first, str):
-        raise ValueError(f"task: {path} has the target {_shown(first)}, expected numbers")
-    y = np.array(target.values, dtype=np.float64)[target.codes, np.newaxis]
-    return _finite_float32(path, "target", y), None
+    if isinstance(target, _Column):
+        first = target.values[0]
+        if isinstance(first, str):
+            raise ValueError(f"task: {path} has the target {_shown(first)}, expected numbers")
+        target = np.array(target.values, dtype=np.float64)[target.codes, np.newaxis]
+    return _finite_float32(path, "target", target), None
 
 
-def _guess_task(path: Path, target: _Column) -> str:
+def _guess_task(path: Path, target: _Column | NDArray[Any]) -> str:
     """Numbers with a fraction are regression; text and whole numbers are labels."""
-    if isinstance(target.values[0], float):
+    n = len(target.codes if isinstance(target, _Column) else target)
+    if not isinstance(target, _Column):
+        if target.shape[1] > 1 or (target % 1 != 0).any():
+            return "regression"
+        n_values = f"more than {MAX_CLASSES}"
+    elif isinstance(target.values[0], float):
         return "regression"
-    n_values, n = len(target.values), len(target.codes)
-    if isinstance(target.values[0], int) and n_values > max(20, n // 2):
-        raise ValueError(
-            f"task: {path} has {n_values} different whole numbers as targets of {n} rows, "
-            "expected task='classification' or task='regression' to be given"
-        )
-    return "classification"
+    elif isinstance(target.values[0], str) or len(target.values) <= max(20, n // 2):
+        return "classification"
+    else:
+        n_values = str(len(target.values))
+    raise ValueError(
+        f"task: {path} has {n_values} different whole numbers as targets of {n} rows, "
+        "expected task='classification' or task='regression' to be given"
+    )
 
 
 def _encode_labels(
-    path: Path, target: _Column, classes: Sequence[int] | Sequence[str] | None
+    path: Path, target: _Column | NDArray[Any], classes: Sequence[int] | Sequence[str] | None
 ) -> tuple[NDArray[np.int64], Labels]:
     """Number the labels by `classes`, or by their sorted order."""
+    if not isinstance(target, _Column):
+        several = target.shape[1] > 1
+        what = "several targets a row" if several else f"more than {MAX_CLASSES} different targets"
+        raise ValueError(f"task: {path} has {what}, expected one label")
     labels: list[Any] = []
     for value in target.values:
         if isinstance(value, float) and not value.is_integer():
@@ -241,13 +256,13 @@ def _listed(values: Sequence[str] | Sequence[int]) -> str:
 
 def _check_unique(path: Path, names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
-        twice = max(names, key=names.count)
+        twice, _ = Counter(names).most_common(1)[0]
         raise FormatError(f"{path}: the column {_shown(twice)} is named twice")
 
 
 def _finite_float32(path: Path, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
     """`values` (n, columns) as C-contiguous float32, refused if one is not finite there."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         result = np.ascontiguousarray(values, dtype=np.float32)
     finite = np.isfinite(result)
     if not finite.all():
@@ -274,44 +289,112 @@ def _read_csv(path: Path, wanted: _Wanted, header: bool | None, mixed_labels: bo
         header = all(_number(cell) is None for cell in first)
     names = _column_names(path, first, header)
     features, target = _choose(path, names, wanted)
-    inputs, codes = array("f"), array("q")
-    number_of: dict[str, int] = {}
-    first_lines: list[int] = []
+    inputs = array("f")
+    cells = None if target is None else _Cells(path, names[target])
     data = rows if header else itertools.chain([(line, first)], rows)
     for line, row in data:
         if len(row) != len(names):
             raise FormatError(f"{path}: line {line} has {len(row)} cells, expected {len(names)}")
         inputs.extend(_numbers(path, line, row, names, features))
-        if target is not None:
-            code = number_of.setdefault(row[target].strip(), len(number_of))
-            codes.append(code)
-            if code == len(first_lines):
-                first_lines.append(line)
+        if cells is not None and target is not None:
+            cells.add(row[target].strip(), line)
     if not inputs:
         raise FormatError(f"{path}: no rows below the header")
     x = np.frombuffer(inputs, dtype=np.float32).reshape(-1, len(features))
-    column = None
-    if target is not None:
-        values = _parse_targets(
-            list(number_of),
-            mixed_labels,
-            lambda i: f"{path}: line {first_lines[i]}, column {_shown(names[target])}",
-        )
-        column = _Column(values, np.frombuffer(codes, dtype=np.int64))
-    return _Raw(x, column, tuple(names[i] for i in features))
+    y = None if cells is None else cells.column(mixed_labels)
+    return _Raw(x, y, tuple(names[i] for i in features))
+
+
+class _Cells:
+    """A target column as it is read.
+
+    Each different cell is kept once, until they are too many for labels: then they are numbers.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self._name = path, name
+        self._code_of: dict[str, int] = {}
+        self._first_lines: list[int] = []
+        self._codes = array("H")
+        self._numbers: array[float] | None = None
+
+    def add(self, cell: str, line: int) -> None:
+        if self._numbers is not None:
+            self._numbers.append(self._number(cell, line))
+            return
+        code = self._code_of.setdefault(cell, len(self._code_of))
+        if code == len(self._first_lines):
+            self._first_lines.append(line)
+        if code < MAX_CLASSES:
+            self._codes.append(code)
+            return
+        known = np.array(list(map(self._number, self._code_of, self._first_lines)))
+        self._numbers = array("d", known[np.frombuffer(self._codes, np.uint16)].tobytes())
+        self._numbers.append(known[-1])
+
+    def _number(self, cell: str, line: int) -> float:
+        if fault := _fault(cell):
+            raise FormatError(
+                f"{self._where(line)}: {fault}, "
+                f"and more than {MAX_CLASSES} different targets cannot be labels"
+            )
+        return float(cell)
+
+    def column(self, mixed_labels: bool) -> _Column | NDArray[Any]:
+        """What the cells are, once all are there."""
+        if self._numbers is not None:
+            return np.frombuffer(self._numbers)[:, np.newaxis]
+        codes = np.frombuffer(self._codes, np.uint16)
+        return _Column(self._values(list(self._code_of), mixed_labels), codes)
+
+    def _values(self, cells: list[str], mixed_labels: bool) -> list[str] | list[int] | list[float]:
+        """The different cells as whole numbers, numbers or text."""
+        faults = [_fault(cell) for cell in cells]
+        if not any(faults):
+            if all(_WHOLE_NUMBER.fullmatch(cell) for cell in cells):
+                return [int(cell) for cell in cells]
+            return [float(cell) for cell in cells]
+        if "" in cells:
+            line = self._first_lines[cells.index("")]
+            raise FormatError(f"{self._where(line)}: the cell is empty, expected a target")
+        if mixed_labels or all(_number(cell) is None for cell in cells):
+            return cells
+        i = next(i for i, fault in enumerate(faults) if fault)
+        line = self._first_lines[i]
+        raise FormatError(f"{self._where(line)}: {faults[i]}, as other targets are")
+
+    def _where(self, line: int) -> str:
+        return f"{self._path}: line {line}, column {_shown(self._name)}"
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Each row that is not blank, with the number of its last line from 1."""
-    line = 0
+    line = cells = 0
+
+    def lines(stream: TextIO) -> Iterator[str]:
+        """The text line by line, as long as a row of it stays small."""
+        nonlocal cells
+        while text := stream.readline(_MAX_LINE):
+            cells += text.count(delimiter)
+            if cells >= MAX_COLUMNS or len(text) == _MAX_LINE:
+                raise FormatError(
+                    f"{path}: after line {line}: a row of more than {MAX_COLUMNS} cells, "
+                    f"or a line of more than {_MAX_LINE} characters"
+                )
+            yield text
+
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            start = next((text for text in stream if text.strip()), "")
+            start = stream.readline(_MAX_LINE)
+            while start and not start.strip():
+                start = stream.readline(_MAX_LINE)
             delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",\t;", key=start.count)
             stream.seek(0)
-            reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
+            reader = csv.reader(
+                lines(stream), delimiter=delimiter, skipinitialspace=True, strict=True
+            )
             for row in reader:
-                line = reader.line_num
+                line, cells = reader.line_num, 0
                 if len(row) > 1 or any(cell.strip() for cell in row):
                     yield line, row
     except csv.Error as error:
@@ -366,26 +449,6 @@ def _fault(cell: str) -> str | None:
     return None
 
 
-def _parse_targets(
-    cells: list[str], mixed_labels: bool, where: Callable[[int], str]
-) -> list[str] | list[int] | list[float]:
-    """The different cells of the target column as whole numbers, numbers or text.
-
-    `where(i)` says for cell i the place where it came first.
-    """
-    if "" in cells:
-        raise FormatError(f"{where(cells.index(''))}: the cell is empty, expected a target")
-    faults = [_fault(cell) for cell in cells]
-    if not any(faults):
-        if all(_WHOLE_NUMBER.fullmatch(cell) for cell in cells):
-            return [int(cell) for cell in cells]
-        return [float(cell) for cell in cells]
-    if mixed_labels or all(_number(cell) is None for cell in cells):
-        return cells
-    i = next(i for i, fault in enumerate(faults) if fault)
-    raise FormatError(f"{where(i)}: {faults[i]}, as other targets are")
-
-
 # ---- NPZ -------------------------------------------------------------------------------------
 
 
@@ -418,13 +481,17 @@ def _kind(values: NDArray[Any]) -> str:
     return f"{values.dtype.name} of shape {values.shape}"
 
 
-def _column(path: Path, name: str, y: NDArray[Any]) -> _Column:
+def _column(path: Path, name: str, y: NDArray[Any]) -> _Column | NDArray[Any]:
     """A target column from the numbers, truth values or text of an array (n,)."""
     if y.dtype.kind == "f":
         _finite_float32(path, name, y[:, np.newaxis])
     values, codes = np.unique(y, return_inverse=True)
+    if len(values) > MAX_CLASSES:
+        if y.dtype.kind == "U":
+            raise FormatError(f"{path}: {name} has more than {MAX_CLASSES} labels")
+        return y[:, np.newaxis]
     listed = values.astype(str) if values.dtype.kind == "b" else values
-    return _Column(listed.tolist(), codes.astype(np.int64, copy=False))
+    return _Column(listed.tolist(), codes)
 
 
 def _npz_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -463,7 +530,17 @@ def _npy_member(path: Path, archive: zipfile.ZipFile, name: str, size: int) -> N
         data = read_exactly(stream, expected)
     if len(data) != expected:
         raise FormatError(f"{path}: {name} has {len(data)} bytes of data, expected {expected}")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    values = np.frombuffer(data, dtype)
+    if dtype.kind == "U":
+        _check_characters(path, name, values)
+    return values.reshape(shape, order="F" if fortran else "C")
+
+
+def _check_characters(path: Path, name: str, text: NDArray[np.str_]) -> None:
+    """Refuse text with numbers that are no characters, from which no str can be made."""
+    codes = text.view(np.dtype(np.uint32).newbyteorder(text.dtype.byteorder))
+    if ((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+        raise FormatError(f"{path}: {name} has text with numbers that are no characters")
 
 
 def _npy_header(
@@ -540,4 +617,6 @@ def _arrow_column(path: Path, name: str, values: Any) -> NDArray[Any] | _Column:
             "expected numbers or text"
         )
     words = values.combine_chunks().dictionary_encode()
+    if len(words.dictionary) > MAX_CLASSES:
+        raise FormatError(f"{path}: column {_shown(name)} has more than {MAX_CLASSES} labels")
     return _Column(words.dictionary.to_pylist(), words.indices.to_numpy().astype(np.int64))

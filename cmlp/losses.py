@@ -112,7 +112,10 @@ class Loss:
         folded = per_class[t] if t.ndim == 1 else t @ per_class
         if sample_weight is not None:
             folded = folded * sample_weight
-        return np.ascontiguousarray(folded, dtype=dtype)
+        with np.errstate(over="ignore"):
+            weights = np.ascontiguousarray(folded, dtype=dtype)
+        _checks.check_finite(weights, "class_weight times sample_weight")
+        return weights
 
     def forward(self, y: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Mean loss, weighted by ``sample_weight`` (and divided by its sum) if given.

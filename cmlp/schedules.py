@@ -254,8 +254,10 @@ class EpochSchedule(Schedule):
         return {"scale": self._scale, "last": self._last, "settled": self._settled}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self._scale, self._last = float(state["scale"]), state["last"]
-        self._settled = int(state["settled"])
+        scale = _checks.number(state["scale"], "scale", 0.0, 1.0)
+        last = None if state["last"] is None else _checks.number(state["last"], "last")
+        self._settled = _checks.positive_int(state["settled"], "settled", 0)
+        self._scale, self._last = scale, last
 
 
 class Halving(EpochSchedule):

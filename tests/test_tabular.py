@@ -7,6 +7,7 @@ import struct
 import sys
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from cmlp import _tabular
 from cmlp.datasets import load_inputs, load_table
 from cmlp.errors import FormatError
 
@@ -236,17 +238,107 @@ def test_missing_files_are_os_errors(tmp_path: Path) -> None:
         load_table(tmp_path / "table.xls")
 
 
-def test_csv_takes_little_memory(tmp_path: Path) -> None:
-    text = "a,b,c,y\n" + "0.125,0.25,0.5,0\n0.1,0.2,0.3,1\n" * 20_000
-    path = csv_file(tmp_path, text)
+def peak_of_load(path: Path, task: str = "auto") -> int:
+    """Most bytes of Python and NumPy at once while a table is read."""
     tracemalloc.start()
     try:
-        data = load_table(path)
-        peak = tracemalloc.get_traced_memory()[1]
+        assert len(load_table(path, task=task)) >= 1
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert len(data) == 40_000
-    assert peak < 4 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ("auto", lambda i: f"0.125,0.25,0.5,{i % 2}"),
+        ("auto", lambda i: f"{i % 10},{i % 2}"),
+        ("auto", lambda i: f"{i % 10},{i % 9}.5"),
+        ("regression", lambda i: f"{i % 10},{i}"),
+        ("regression", lambda i: f"{i % 10},{i / 7}"),
+    ],
+)
+def test_csv_takes_little_memory(
+    tmp_path: Path, task: str, row: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_tabular, "MAX_CLASSES", 100)
+    path = csv_file(tmp_path, "".join(f"{row(i)}\n" for i in range(20_000)))
+    assert peak_of_load(path, task) < 4 * path.stat().st_size + 100_000
+
+
+@pytest.mark.parametrize("text", ["a,b,y\n" + "1,2,3\n" * 9, "1,2,p\n3,4,q\n"])
+def test_csv_limits_the_cells_of_a_row(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = csv_file(tmp_path, text)
+    monkeypatch.setattr(_tabular, "MAX_COLUMNS", 3)
+    load_table(path, task="classification" if "p" in text else "regression")
+    monkeypatch.setattr(_tabular, "MAX_COLUMNS", 2)
+    with pytest.raises(FormatError, match="after line 0: a row of more than 2 cells"):
+        load_table(path)
+
+
+def test_csv_limits_rows_of_many_lines(tmp_path: Path) -> None:
+    """Quoted ends of lines make one row of all the cells."""
+    row = ",".join(["1"] * 999) + ',"\n",'
+    path = csv_file(tmp_path, "a,b\n1,2\n" + row * 100)
+    with pytest.raises(FormatError, match="after line 2: a row of more than 65536 cells"):
+        load_table(path)
+
+
+def test_csv_limits_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tabular, "_MAX_LINE", 9)
+    with pytest.raises(FormatError, match="after line 2: .* a line of more than 9 characters"):
+        load_table(csv_file(tmp_path, "a,y\n1,2\n1.0000000,2\n"))
+
+
+def test_a_wide_header_of_one_name(tmp_path: Path) -> None:
+    """Which name stands twice is found in one go over the names."""
+    path = csv_file(tmp_path, ",".join(["a"] * 65_000) + "\n")
+    with pytest.raises(FormatError, match="the column 'a' is named twice"):
+        load_table(path)
+
+
+class TestManyTargets:
+    """More different targets than there may be labels are numbers, or are refused."""
+
+    @pytest.fixture(autouse=True)
+    def few_labels(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_tabular, "MAX_CLASSES", 3)
+
+    @pytest.fixture(params=["csv", "npz"])
+    def table(self, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Path]:
+        def write(*y: object) -> Path:
+            if request.param == "npz":
+                return npz_file(tmp_path, x=np.zeros((len(y), 1)), y=np.array(y))
+            return csv_file(tmp_path, "a,y\n" + "".join(f"0,{v}\n" for v in y))
+
+        return write
+
+    def test_three_are_labels(self, table: Callable[..., Path]) -> None:
+        assert load_table(table("p", "q", "r", "q")).classes == ("p", "q", "r")
+
+    def test_numbers(self, table: Callable[..., Path]) -> None:
+        data = load_table(table(0.5, 1.5, 0.5, 2.5, 3.5, 4.0, 0.5))
+        assert data.classes is None
+        assert data.y.ravel().tolist() == [0.5, 1.5, 0.5, 2.5, 3.5, 4.0, 0.5]
+
+    def test_whole_numbers(self, table: Callable[..., Path]) -> None:
+        path = table(4, 1, 4, 2, 3, 1)
+        with pytest.raises(ValueError, match="has more than 3 different whole numbers as targets"):
+            load_table(path)
+        with pytest.raises(ValueError, match="has more than 3 different targets, expected one la"):
+            load_table(path, task="classification")
+        assert load_table(path, task="regression").y.ravel().tolist() == [4, 1, 4, 2, 3, 1]
+
+    def test_text(self, table: Callable[..., Path]) -> None:
+        with pytest.raises(FormatError, match="more than 3 (labels|different targets)"):
+            load_table(table("p", "q", "r", "s", "t"))
+
+    def test_text_late(self, tmp_path: Path) -> None:
+        path = csv_file(tmp_path, "a,y\n" + "".join(f"0,{v}\n" for v in (1, 2, 3, 4, 5, "p")))
+        with pytest.raises(FormatError, match="line 7, column 'y': 'p' is not a number, and more"):
+            load_table(path)
 
 
 # ---- NPZ -------------------------------------------------------------------------------------
@@ -393,6 +485,20 @@ def test_npz_headers_are_not_believed(
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800, 0xDFFF])
+@pytest.mark.parametrize("order", "<>")
+def test_npz_text_of_no_characters(tmp_path: Path, code: int, order: str) -> None:
+    path = npz_file(tmp_path, x=np.ones((2, 1)), y=np.array(["a", "b"], f"{order}U1"))
+    a, bad = ("a".encode(f"utf-32-{'lb'[order == '>']}e"), np.array(code, f"{order}u4").tobytes())
+    spoilt = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(spoilt, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(a, bad))
+    path.write_bytes(spoilt.getvalue())
+    with pytest.raises(FormatError, match="y has text with numbers that are no characters"):
+        load_table(path)
 
 
 def test_npz_packed_another_way_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""check_coverage.py REPORT FOLDER...: lines of cmlp/ and src/ that the tests run, and those they do not.
+
+REPORT is coverage's JSON for Python; in the folders lie the counts that gcc's programs left (.gcda).
+"""
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+LEAST = 95.0  # per cent of the lines of each folder
+
+Lines = dict[str, dict[int, bool]]
+
+
+def python_lines(report: Path) -> Lines:
+    files = json.loads(report.read_text())["files"]
+    return {
+        name: dict.fromkeys(found["executed_lines"], True)
+        | dict.fromkeys(found["missing_lines"], False)
+        for name, found in files.items()
+    }
+
+
+def c_lines(folders: list[Path]) -> Lines:
+    """A line counts as run if it is in any of the objects that hold it."""
+    lines: Lines = defaultdict(lambda: defaultdict(bool))
+    for counts in sorted(path for folder in folders for path in folder.rglob("*.gcda")):
+        command = ["gcov", "--json-format", "--stdout", counts.name]
+        text = subprocess.run(command, cwd=counts.parent, stdout=subprocess.PIPE, check=True).stdout
+        report = json.loads(text)
+        for file in report["files"]:
+            path = Path(report["current_working_directory"], file["file"]).resolve()
+            if path.is_relative_to(Path.cwd()):
+                into = lines[str(path.relative_to(Path.cwd()))]
+                for line in file["lines"]:
+                    into[line["line_number"]] |= line["count"] > 0
+    return lines
+
+
+def spans(numbers: list[int]) -> str:
+    """[3, 4, 5, 9] as "3-5, 9"."""
+    parts: list[list[int]] = []
+    for n in numbers:
+        if parts and n == parts[-1][1] + 1:
+            parts[-1][1] = n
+        else:
+            parts.append([n, n])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def show(folder: str, lines: Lines) -> float:
+    """Print the files of a folder; the per cent of its lines that ran."""
+    run = total = 0
+    for name in sorted(name for name in lines if name.startswith(folder)):
+        missing = sorted(n for n, ran in lines[name].items() if not ran)
+        run, total = run + len(lines[name]) - len(missing), total + len(lines[name])
+        share = 100 - 100 * len(missing) / max(1, len(lines[name]))
+        print(f"{name:32} {share:6.1f} %  {spans(missing)}")
+    share = 100 * run / max(1, total)
+    print(f"{folder:32} {share:6.1f} %  of {total} lines\n")
+    return share
+
+
+lines = {**c_lines([Path(folder) for folder in sys.argv[2:]]), **python_lines(Path(sys.argv[1]))}
+if not all([show(folder, lines) >= LEAST for folder in ("src/", "cmlp/")]):
+    sys.exit(f"less than {LEAST} % of the lines of a folder run in the tests")
