@@ -28,7 +28,15 @@ PATH = os.pathsep.join(
 )
 WORD = re.compile(r"\b(?:cmlp|CMLP)_\w+")
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a shell")
+# Programs would have to be linked with the sanitizer too.
+SPECIAL = any(
+    word in file.read_bytes() for file in LIBRARY.glob("*.a") for word in (b"__asan_", b"__gcov_")
+)
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a shell"),
+    pytest.mark.skipif(SPECIAL, reason="the library is built for a sanitizer or for coverage"),
+]
 
 
 def tool(name: str) -> str:
