@@ -240,5 +240,7 @@ def _join_states(fit: dict[str, Any] | None, contents: _files.Contents) -> dict[
     states = [dict(state) for state in fit["callbacks"]]
     for name, a in contents.get(_names(contents, "callbacks.")).items():
         _, i, key = name.split(".", 2)
+        if not i.isdecimal() or int(i) >= len(states):
+            raise ValueError(f"tensor {name!r} is of none of {len(states)} callbacks")
         states[int(i)][key] = a
     return {**fit, "callbacks": states}

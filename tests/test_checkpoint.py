@@ -91,7 +91,7 @@ def same(a, b):
         assert np.array_equal(slot, b.optimizer.state_for(b.net).get_slots()[name])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     step=st.integers(1, 19),
     batch=st.sampled_from([7, 16, 70]),
@@ -118,6 +118,78 @@ def test_resumed_equals_uninterrupted(
         resumed.net.set_flat(np.zeros(resumed.net.n_parameters))
         run(resumed, batch=batch, resume=path)
     same(whole, resumed)
+
+
+class Drawn:
+    """A training drawn at random, and what it ends with."""
+
+    def __init__(self, seed):
+        rng = self.rng = np.random.default_rng(seed)
+        self.seed, self.dtype = seed, str(rng.choice(["float32", "float64"]))
+        self.widths = [int(w) for w in rng.integers(3, 90, rng.integers(1, 4))]
+        self.activations = rng.choice(["relu", "tanh", "gelu", "sigmoid", "elu"], len(self.widths))
+        self.extras = rng.integers(4, size=len(self.widths))
+        n = int(rng.integers(30, 300))
+        self.x = 0.3 * rng.normal(size=(n, 6)).astype(self.dtype)
+        self.y = rng.integers(3, size=n)
+        self.fit = {
+            "epochs": int(rng.integers(1, 6)),
+            "batch_size": int(rng.choice([5, 16, 64, 128])),
+            "shuffle": bool(rng.integers(4)),
+            "sample_weight": rng.random(n) + 0.1 if rng.integers(2) else None,
+        }
+        self.optimizer = OPTIMIZERS[rng.integers(len(OPTIMIZERS))]
+        self.schedule = [
+            None,
+            cmlp.Cosine(30),
+            cmlp.Warmup(9, then=cmlp.StepDecay(n_steps=5, factor=0.5)),
+            cmlp.InverseTime(1, 20),
+            cmlp.Halving(0.05),
+            cmlp.Plateau(0.05, patience=0),
+        ][rng.integers(6)]
+
+    def trainer(self):
+        layers, n_in = [], 6
+        for width, activation, extra in zip(
+            self.widths, self.activations, self.extras, strict=True
+        ):
+            layers.append(cmlp.Dense(n_in, width, activation=str(activation)))
+            layers += [[cmlp.Dropout(0.3)], [cmlp.RReLU()], [cmlp.PReLU()], []][extra]
+            n_in = width
+        net = cmlp.Sequential(*layers, cmlp.Dense(n_in, 3), dtype=self.dtype, seed=self.seed)
+        loss = cmlp.SoftmaxCrossEntropy(class_weight={1: 2.0})
+        return cmlp.Trainer(net, loss, self.optimizer(), schedule=self.schedule, n_threads=1)
+
+    def run(self, trainer, *callbacks):
+        trainer.fit(
+            self.x, self.y, validation=(self.x[::3], self.y[::3]), progress=False,
+            callbacks=[cmlp.EarlyStopping(patience=2), *callbacks], **self.fit,
+        )  # fmt: skip
+
+
+def cut_anywhere(seed, path):
+    """Cut a training at one step and at a later one: it ends as the uninterrupted one does."""
+    drawn = Drawn(seed)
+    whole, cut = drawn.trainer(), drawn.trainer()
+    drawn.run(whole)
+    for step in sorted(drawn.rng.integers(1, whole.step_count + 1, drawn.rng.integers(1, 3))):
+        if step > cut.step_count:
+            with pytest.raises(Stopped):
+                drawn.run(cut, Cut(int(step), path))
+            cut = cmlp.Trainer.load_checkpoint(path, n_threads=int(drawn.rng.integers(1, 4)))
+    drawn.run(cut)
+    same(whole, cut)
+
+
+def test_cut_at_random_steps(tmp_path):
+    for seed in range(12):
+        cut_anywhere(seed, tmp_path / "c.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 300))
+def test_cut_at_many_random_steps(tmp_path, seed):
+    cut_anywhere(seed, tmp_path / "c.safetensors")
 
 
 def test_at_the_end_of_an_epoch(tmp_path):
@@ -229,6 +301,40 @@ class TestRefused:
         with pytest.raises(FileNotFoundError):
             cmlp.Trainer.load_checkpoint("/nowhere/at/all")
 
+    def test_tensors_of_no_callback(self, path):
+        data = path.read_bytes()
+        changed = data.replace(b"callbacks.0.weights", b"callbacks.9.weights")
+        assert changed != data
+        path.write_bytes(changed)
+        with pytest.raises(cmlp.FormatError, match=r"'callbacks\.9\.weights' is of none of 2 call"):
+            cmlp.Trainer.load_checkpoint(path)
+
+    def test_states_of_another_type(self, path):
+        """What a schedule or callback saw is checked too, before anything is changed."""
+
+        def change(data, old, new):
+            assert old in data
+            size = int.from_bytes(data[:8], "little") + len(new) - len(old)
+            return size.to_bytes(8, "little") + data[8:].replace(old, new, 1)
+
+        trainer = make(schedule=2)
+        with pytest.raises(Stopped):
+            run(trainer, Cut(7, path))
+        data = path.read_bytes()
+        state = trainer.schedule.state()
+        for old, new, words in (
+            (rb'\"last\": ', rb'\"last\": {}, \"x\": ', "last is {}; expected a number"),
+            (rb'\"settled\": ', rb'\"settled\": -1', "settled is -1"),
+            (rb'\"scale\": 1.0', rb'\"scale\": 1e9', "scale is 1000000000.0; expected a number"),
+        ):
+            path.write_bytes(change(data, old, new))
+            with pytest.raises(cmlp.FormatError, match=words):
+                trainer._load(path)
+            assert trainer.schedule.state() == state
+        path.write_bytes(change(data, rb'\"best_epoch\": 1', rb'\"best_epoch\": 1e999'))
+        with pytest.raises(cmlp.FormatError, match="state of EarlyStopping is damaged"):
+            run(make(schedule=2), resume=path)
+
     @pytest.mark.parametrize(
         "change",
         [
@@ -246,6 +352,8 @@ class TestRefused:
             {"optimizer_class": "Adam"},
             {"history": ["auc"]},
             {"history": [3]},
+            {"loss_sum": 1e400},
+            {"weight_sum": -1e400},
             {"optimizer_steps": 2**70},
         ],
         ids=repr,
