@@ -380,8 +380,8 @@ def _assemble(
     about = contents.about
     values: list[dict[str, Array]] = [{} for _ in found]
     for name, a in contents.get(k for k in contents.tensors if k.startswith("layers.")).items():
-        _, i, parameter = name.split(".", 2)
-        values[int(i)][parameter] = a
+        _, number, parameter = name.split(".", 2)
+        values[int(number)][parameter] = a
     for layer, given in zip(found, values, strict=True):
         if isinstance(layer, Layer):
             layer.preset(given)

@@ -143,7 +143,7 @@ def work(seed: int, numbers: range, readers: Readers, folder: str, place: Any, p
         for data in contents:
             path = Path(folder, f"{numbers.start}.{kind}")
             path.write_bytes(data)
-            judge(readers[kind], kind, path, True)
+            judge(READERS[kind], kind, path, True)
     limit = memory("VmSize") + ADDRESSES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for i in numbers:
@@ -167,28 +167,29 @@ class Worker:
         self.process = self.context.Process(target=work, args=arguments)
         self.process.start()
         end.close()
-        self.heard = time.monotonic()
+        self.at, self.since = -1, 0.0
 
     def look(self) -> tuple[list[Result], bool]:
         """What has come, and whether there will be more; a crash or a hang is a result too."""
         found: list[Result] = []
-        alive = self.process.is_alive()
+        alive, place = self.process.is_alive(), self.place.value
         try:
             while self.pipe.poll():
                 found.append(self.pipe.recv())
-                self.heard = time.monotonic()
         except EOFError:
             pass
-        if alive and time.monotonic() - self.heard < MOST_WAIT:
+        if place != self.at:
+            self.at, self.since = place, time.monotonic()
+        if alive and (place < 0 or time.monotonic() - self.since < MOST_WAIT):
             return found, True
         if alive:
             self.process.kill()
         self.process.join()
         if self.process.exitcode:
-            if self.place.value < 0:
+            if place < 0:
                 raise RuntimeError("the reading process did not come as far as the first file")
             fault = "no answer" if alive else f"ended with {self.process.exitcode}"
-            found.append((self.place.value, "", "crash", fault))
+            found.append((place, "", "crash", fault))
         return found, False
 
 
@@ -214,7 +215,9 @@ def fuzz(
                     if not more:
                         running.remove(worker)
                         crashed = found and found[-1][2] == "crash"
-                        if crashed and (rest := range(found[-1][0] + workers, first + count, workers)):
+                        if crashed and (
+                            rest := range(found[-1][0] + workers, first + count, workers)
+                        ):
                             running.append(Worker(seed, rest, readers, folder))
         finally:
             for worker in running:
@@ -228,11 +231,15 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first file")
     parser.add_argument("--count", type=int, default=sys.maxsize, help="files to read")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="time to stop after")
-    parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="folder for files that fail")
+    parser.add_argument(
+        "--keep", type=Path, default=Path("build/fuzz"), help="folder for files that fail"
+    )
     options = parser.parse_args()
     print(f"seed {options.seed}, from file {options.first}", flush=True)
     counts, failures, files = Counter[tuple[str, str]](), 0, None
-    for i, kind, outcome, fault in fuzz(options.seed, options.first, options.count, options.seconds):
+    for i, kind, outcome, fault in fuzz(
+        options.seed, options.first, options.count, options.seconds
+    ):
         counts[kind, outcome] += 1
         if fault:
             failures += 1

@@ -23,17 +23,32 @@ X = np.random.default_rng(3).normal(size=(40, 4)).astype("f")
 Y = np.arange(40) % 3
 
 # Numbers that stand at an edge of some type, or far beyond every size that a file can have.
-EDGES = [0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**53, 2**63 - 1]
+EDGES = [
+    0,
+    1,
+    2,
+    127,
+    128,
+    255,
+    256,
+    2**15,
+    2**16 - 1,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**53,
+    2**63 - 1,
+]
 EDGES += [2**63, 2**64 - 1, 10**12, 10**400, -1, -(2**31), -(2**63)]
 ODD: list[Any] = [
     *EDGES, None, True, False, 0.5, -0.0, 1e-320, 1e308, -1e308, float("nan"), float("inf"),
-    "", "a", "\0", "\u2028", "x" * 2000, "nan", "1e999", "Dense", "SGD", "Halving", "EarlyStopping",
-    "float32", "float64", "layers.0.weight", [], [[]], [0] * 300, [1, "a", None], {}, {"class": "ReLU"},
+    "", "a", "\0", "\u2028", "x" * 2000, "nan", "1e999", "Dense", "SGD", "Halving", "float32",
+    "float64", "layers.0.weight", [], [[]], [0] * 300, [1, "a", None], {}, {"class": "ReLU"},
     {"class": "Dense", "n_in": 4, "n_out": 2**40}, {"a": {"a": {"a": {}}}},
 ]  # fmt: skip
 CELLS = [
-    "", " ", "nan", "inf", "-1e999", "1e39", "1_0", "0x10", "1e-50", "\0", '"', '""', '"a', "a,b", "\u20ac",
-    "9" * 400, "x" * 140_000, "1.5", "7", "-0", "+3", "True", "\r", "\n", "\ufeff", "\u0663",
+    "", " ", "nan", "inf", "-1e999", "1e39", "1_0", "0x10", "1e-50", "\0", '"', '""', '"a', "a,b", "7",
+    "\u20ac", "9" * 400, "x" * 140_000, "-0", "+3", "True", "\r", "\n", "\ufeff", "\u0663",
 ]  # fmt: skip
 
 
@@ -98,9 +113,10 @@ def fit(trainer: Any, *callbacks: Any) -> None:
 
 
 def idx(array: np.ndarray[Any, Any]) -> bytes:
-    kinds = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
-    start = struct.pack(">HBB", 0, kinds[array.dtype.str[1:]], array.ndim)
-    return start + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(">" + array.dtype.str[1:]).tobytes()  # fmt: skip
+    kind = array.dtype.str[1:]
+    number = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}[kind]
+    start = struct.pack(f">HBB{array.ndim}I", 0, number, array.ndim, *array.shape)
+    return start + array.astype(">" + kind).tobytes()
 
 
 def idx_files() -> list[bytes]:
@@ -114,17 +130,24 @@ def csv_files(separator: str) -> list[bytes]:
     rng = np.random.default_rng(1)
 
     def table(header: str, n: int, last: Callable[[int], str]) -> bytes:
-        rows = [separator.join([*(f"{v:.4g}" for v in rng.normal(size=3)), last(i)]) for i in range(n)]  # fmt: skip
-        return "\n".join([*([separator.join(header.split())] if header else []), *rows, ""]).encode()
+        lines = [separator.join(header.split())] if header else []
+        for i in range(n):
+            numbers = (f"{v:.4g}" for v in rng.normal(size=3))
+            lines.append(separator.join([*numbers, last(i)]))
+        return "\n".join([*lines, ""]).encode()
 
+    def wide(name: Callable[[int], str], n: int) -> str:
+        return separator.join(map(name, range(n))) + "\n"
+
+    narrow = "".join(f"1{separator}{i % 2}\n" for i in range(100_000))
     return [
         table("a b c kind", 12, lambda i: ("red", '"dark, blue"', "gr\u00fcn")[i % 3]),
         table("", 12, lambda i: str(i % 2)),
         table("a b c y", 12, lambda i: f"{i / 7:.3f}").replace(b"\n", b"\r\n"),
-        "\n".join(["x" + separator + "y"] + [f"1{separator}{i % 2}" for i in range(100_000)]).encode(),
-        separator.join(["a"] * 50_000).encode(),
-        (separator.join(f"c{i}" for i in range(9000)) + "\n" + separator.join(["1"] * 9000)).encode(),
-    ]  # fmt: skip
+        narrow.encode(),
+        wide(lambda i: "a", 50_000).encode(),
+        (wide(lambda i: f"c{i}", 9000) + wide(lambda i: "1", 9000)).encode(),
+    ]
 
 
 def npz_files() -> list[bytes]:
@@ -167,7 +190,9 @@ def spoil_bytes(rng: random.Random, data: bytes) -> bytes:
     n = rng.choice((1, 1, 2, 4, 8, 30, 400))
     kind = rng.randrange(8)
     if kind == 0:
-        return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :] if data else b""
+        return (
+            data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :] if data else b""
+        )
     if kind == 1:
         return data[:at] + rng.randbytes(n) + data[at + n :]
     if kind == 2:
@@ -241,7 +266,11 @@ def spoil_safetensors(rng: random.Random, data: bytes) -> bytes:
 def spoil_idx(rng: random.Random, data: bytes) -> bytes:
     at = rng.randrange(2, 4 + 4 * data[3])
     if at < 4:
-        return data[:at] + bytes([rng.choice((0, 1, 2, 4, 8, 9, 11, 13, 32, 33, 255))]) + data[at + 1 :]
+        return (
+            data[:at]
+            + bytes([rng.choice((0, 1, 2, 4, 8, 9, 11, 13, 32, 33, 255))])
+            + data[at + 1 :]
+        )
     at -= at % 4
     return data[:at] + (rng.choice(EDGES) % 2**32).to_bytes(4, "big") + data[at + 4 :]
 
@@ -266,8 +295,24 @@ def spoil_csv(rng: random.Random, data: bytes) -> bytes:
     return "\n".join(lines).encode()
 
 
-DTYPES = ["|O", "<f8", ">f4", "<U9999999", "<U1", "|V8", "<M8[s]", "<c16", "<f2", "|b1", "|S3", "<i8", "<u8"]
+DTYPES = [
+    "|O",
+    "<f8",
+    ">f4",
+    "<U9999999",
+    "<U1",
+    "|V8",
+    "<M8[s]",
+    "<c16",
+    "<f2",
+    "|b1",
+    "|S3",
+    "<i8",
+    "<u8",
+]
 NUMBERS = ["0", "-1", "7", "20", "99999999999", "9" * 40, "()", "(1,)" * 30, "None", "1.5", "2,2"]
+
+PACKINGS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2]
 
 
 def spoil_npy(rng: random.Random, data: bytes) -> bytes:
@@ -278,8 +323,8 @@ def spoil_npy(rng: random.Random, data: bytes) -> bytes:
     if rng.randrange(2):
         text = text.replace(about["descr"], rng.choice(DTYPES))
     else:
-        shape = rng.choice(NUMBERS)
-        text = text.replace(about["shape"], f"({shape}, {rng.choice(NUMBERS)})" if rng.randrange(2) else f"({shape},)")  # fmt: skip
+        lengths = [rng.choice(NUMBERS) for _ in range(rng.choice((1, 2)))]
+        text = text.replace(about["shape"], f"({', '.join(lengths)},)")
     body = text.encode("latin-1")
     if rng.randrange(4):
         size = len(body)
@@ -299,14 +344,16 @@ def spoil_npz(rng: random.Random, data: bytes) -> bytes:
                 member = spoil(rng, member)
                 if not rng.randrange(8):
                     name = rng.choice(("x.npy", "y.npy", "z.npy", "x", "../x.npy", ""))
-            packing = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))  # fmt: skip
+            packing = rng.choice(PACKINGS)
             with warnings.catch_warnings(action="ignore"):  # two members of one name
                 new.writestr(zipfile.ZipInfo(name), member, packing, compresslevel=1)
     return file.getvalue()
 
 
 def spoil_gzip(rng: random.Random, data: bytes) -> bytes:
-    return gzip.compress(rng.choice((spoil_idx, spoil_bytes))(rng, gzip.decompress(data)), 1, mtime=0)
+    return gzip.compress(
+        rng.choice((spoil_idx, spoil_bytes))(rng, gzip.decompress(data)), 1, mtime=0
+    )
 
 
 KNOWING: dict[str, Callable[[random.Random, bytes], bytes]] = {

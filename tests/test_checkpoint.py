@@ -323,15 +323,15 @@ class TestRefused:
         data = path.read_bytes()
         state = trainer.schedule.state()
         for old, new, words in (
-            (rb'\"last\": ', rb'\"last\": {}, \"x\": ', "last is {}; expected a number"),
-            (rb'\"settled\": ', rb'\"settled\": -1', "settled is -1"),
-            (rb'\"scale\": 1.0', rb'\"scale\": 1e9', "scale is 1000000000.0; expected a number"),
+            (rb"\"last\": ", rb"\"last\": {}, \"x\": ", "last is {}; expected a number"),
+            (rb"\"settled\": ", rb"\"settled\": -1", "settled is -1"),
+            (rb"\"scale\": 1.0", rb"\"scale\": 1e9", "scale is 1000000000.0; expected a number"),
         ):
             path.write_bytes(change(data, old, new))
             with pytest.raises(cmlp.FormatError, match=words):
                 trainer._load(path)
             assert trainer.schedule.state() == state
-        path.write_bytes(change(data, rb'\"best_epoch\": 1', rb'\"best_epoch\": 1e999'))
+        path.write_bytes(change(data, rb"\"best_epoch\": 1", rb"\"best_epoch\": 1e999"))
         with pytest.raises(cmlp.FormatError, match="state of EarlyStopping is damaged"):
             run(make(schedule=2), resume=path)
 

@@ -202,7 +202,11 @@ class TestWriting:
 
     def test_a_full_disk(self, tmp_path):
         mount = ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(tmp_path)]
-        if os.name != "posix" or os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+        if (
+            os.name != "posix"
+            or os.geteuid()
+            or subprocess.run(mount, capture_output=True).returncode
+        ):
             pytest.skip("a small disk needs the right to mount one")
         try:
             path = tmp_path / "m"
