@@ -1,10 +1,12 @@
 """The examples run, and print the lecture notes' own numbers."""
 
 import doctest
+import re
 import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -61,6 +63,8 @@ NUMBERS = {
     ],
 }
 PICTURES = ["digits", "points_2d", "vanishing_gradients"]
+# Of no lecture.
+OTHERS = ["cartpole"]
 
 
 def run(name, monkeypatch, capsys, *arguments):
@@ -71,7 +75,7 @@ def run(name, monkeypatch, capsys, *arguments):
 
 
 def test_every_example_is_here():
-    assert sorted(NUMBERS) == sorted(path.stem for path in FOLDER.glob("*.py"))
+    assert sorted([*NUMBERS, *OTHERS]) == sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
 @pytest.mark.parametrize("name", sorted(set(NUMBERS) - set(PICTURES)))
@@ -92,6 +96,21 @@ def test_pictures(name, monkeypatch, capsys, tmp_path):
     for number in [*NUMBERS[name], f"picture: {path}"]:
         assert number in printed
     assert path.stat().st_size > 5000
+
+
+def test_pole_is_kept_upright(monkeypatch, capsys):
+    """The mean of the last twenty episodes is 195 of 200 steps, and the same each time."""
+    first, again = (run("cartpole", monkeypatch, capsys) for _ in range(2))
+    assert int(re.search(r"cmlp: \d+ steps at first, (\d+) after", first)[1]) >= 195
+    episodes = r"^  \d+ episodes"
+    assert re.findall(episodes, first, re.MULTILINE) == re.findall(episodes, again, re.MULTILINE)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_pole_is_kept_upright_from_any_start(seed):
+    example = runpy.run_path(str(FOLDER / "cartpole.py"))
+    lengths, _ = example["train"](example["Policy"](seed), seed)
+    assert np.mean(lengths[-20:]) >= 195
 
 
 def test_page_of_the_lecture_notes():
