@@ -69,26 +69,26 @@ static inline T gelu_slope(T x)
     return t_fma(x, density, t_lt(x, t_set(R(0.0)), tail, R(1.0) - tail));
 }
 
-/* top / (c + e), c >= e, with what sum and quotient lose in rounding put back. */
-static inline T share_of_sum(T top, T c, T e)
+/* (top + low) / (c + e), c >= e, with what sum and quotient lose in rounding put back. */
+static inline T share_of_sum(T top, T low, T c, T e)
 {
     T sum = c + e, lost = e - (sum - c), r = R(1.0) / sum, y = top * r;
-    return t_fma(t_fma(-y, lost, t_fma(-y, sum, top)), r, y);
+    return t_fma(low + t_fma(-y, lost, t_fma(-y, sum, top)), r, y);
 }
 
 /* 1/(1 + e^-x), from e^-|x| so that small results keep their digits. */
 static inline T logistic(T x)
 {
     T one = t_set(R(1.0)), e = t_exp(-t_abs(x));
-    return share_of_sum(t_lt(x, t_set(R(0.0)), e, one), one, e);
+    return share_of_sum(t_lt(x, t_set(R(0.0)), e, one), t_set(R(0.0)), one, e);
 }
 
 /* x/(1 + e^-x) likewise; all times 2^32, because x e^x is still a number where e^x is none. */
 static inline T silu(T x)
 {
     T one = t_set(R(0x1p32)), e = t_exp_scaled(-t_abs(x), -32);
-    T y = share_of_sum(t_clamp(x, t_set(R(-1000.0)), t_set(R(1000.0))) * t_lt(x, t_set(R(0.0)), e, one), one,
-                       e);
+    T a = t_clamp(x, t_set(R(-1000.0)), t_set(R(1000.0))), b = t_lt(x, t_set(R(0.0)), e, one), top = a * b;
+    T y = share_of_sum(top, t_fma(a, b, -top), one, e);
     return t_lt(t_set(R(100.0)), x, x, y);
 }
 

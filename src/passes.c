@@ -8,6 +8,10 @@
 
 void cmlp_share_of(size_t n, int thread, int n_threads, size_t *first, size_t *end)
 {
+    if (n_threads == 1) {
+        *first = 0, *end = n;
+        return;
+    }
     *first = n * (size_t)thread / (size_t)n_threads;
     *end = n * (size_t)(thread + 1) / (size_t)n_threads;
 }
@@ -26,17 +30,18 @@ void cmlp_share_of_columns(size_t padded, size_t panel, int thread, int n_thread
     *c1 = cmlp_min(*c1 * panel, padded);
 }
 
-/* A thread's part of a slot's rows by columns: its first row, and the region from there on. */
-static region share(const team *t, int by_columns, size_t padded, size_t panel, size_t *r0)
+/* A thread's part of a slot's rows by columns. */
+static region share(const team *t, int by_columns, size_t padded, size_t panel)
 {
-    region r = {.rows = t->rows, .c0 = 0, .c1 = padded};
-    *r0 = 0;
+    region r = {.rows = t->rows, .c1 = padded};
+    if (t->n_threads == 1)
+        return r;
     if (by_columns) {
         cmlp_share_of_columns(padded, panel, t->thread, t->n_threads, &r.c0, &r.c1);
     } else {
         size_t r1;
-        cmlp_share_of_rows(t->rows, t->thread, t->n_threads, r0, &r1);
-        r.rows = *r0 < r1 ? r1 - *r0 : 0;
+        cmlp_share_of_rows(t->rows, t->thread, t->n_threads, &r.row, &r1);
+        r.rows = r.row < r1 ? r1 - r.row : 0;
     }
     return r;
 }
@@ -69,51 +74,50 @@ void cmlp_run_forward(cmlp_plan *plan, const pass *p, char *slot, const team *t)
         if (i && (by_columns || s->by_columns))
             cmlp_wait(&plan->barrier, t->n_threads);
         by_columns = s->by_columns;
-        size_t r0, ldx;
-        region r = share(t, by_columns, s->layer->pad_out, s->layer->nr, &r0);
+        size_t ldx;
+        region r = share(t, by_columns, s->layer->pad_out, s->layer->nr);
         if (nothing_to_do(t, &r))
             continue;
-        const char *x = input_of(plan, p, slot, s, r0, &ldx);
-        void *y = plan_at(plan, slot, s->y, r0, s->ld_out), *u = buffer(plan, slot, s->u, r0, s->ld_out);
-        pass q = *p;
-        q.row += r0;
-        s->kind->forward(s, &q, &r, x, ldx, u ? u : y, y, s->ld_out,
-                         buffer(plan, slot, s->mask, r0, s->ld_out));
+        const char *x = input_of(plan, p, slot, s, r.row, &ldx);
+        void *y = plan_at(plan, slot, s->y, r.row, s->ld_out),
+             *u = buffer(plan, slot, s->u, r.row, s->ld_out);
+        s->kind->forward(s, p, &r, x, ldx, u ? u : y, y, s->ld_out,
+                         buffer(plan, slot, s->mask, r.row, s->ld_out));
     }
     if (by_columns)
         cmlp_wait(&plan->barrier, t->n_threads);
 }
 
-static void derive(const cmlp_plan *plan, const pass *p, char *slot, const step *s, size_t r0,
-                   const region *r)
+static void derive(const cmlp_plan *plan, const pass *p, char *slot, const step *s, const region *r)
 {
     if (s->kind->derive)
-        s->kind->derive(s, p, r, buffer(plan, slot, s->u, r0, s->ld_out),
-                        plan_at(plan, slot, s->y, r0, s->ld_out), plan_at(plan, slot, s->d, r0, s->ld_out));
+        s->kind->derive(s, p, r, buffer(plan, slot, s->u, r->row, s->ld_out),
+                        plan_at(plan, slot, s->y, r->row, s->ld_out),
+                        plan_at(plan, slot, s->d, r->row, s->ld_out));
 }
 
 void cmlp_run_backward(cmlp_plan *plan, const pass *p, char *slot, const team *t, int need_dx)
 {
-    size_t r0, ldx;
+    size_t ldx;
     int by_columns = 0;
-    region r = share(t, 0, plan->steps[plan->n_steps - 1].layer->pad_out, 1, &r0);
+    region r = share(t, 0, plan->steps[plan->n_steps - 1].layer->pad_out, 1);
     if (!nothing_to_do(t, &r))
-        derive(plan, p, slot, &plan->steps[plan->n_steps - 1], r0, &r);
+        derive(plan, p, slot, &plan->steps[plan->n_steps - 1], &r);
     for (size_t i = plan->n_steps; i-- > !need_dx;) {
         const step *s = &plan->steps[i];
         if (by_columns || s->back_by_columns)
             cmlp_wait(&plan->barrier, t->n_threads);
         by_columns = s->back_by_columns;
-        r = share(t, by_columns, s->layer->pad_in, s->layer->nr_t, &r0);
+        r = share(t, by_columns, s->layer->pad_in, s->layer->nr_t);
         if (nothing_to_do(t, &r))
             continue;
-        s->kind->back(s, p, &r, input_of(plan, p, slot, s, r0, &ldx),
-                      plan_at(plan, slot, s->y, r0, s->ld_out), buffer(plan, slot, s->mask, r0, s->ld_out),
-                      plan_at(plan, slot, s->d, r0, s->ld_out),
-                      plan_at(plan, slot, i ? s[-1].d : plan->dx, r0, s->ld_in));
+        s->kind->back(
+            s, p, &r, input_of(plan, p, slot, s, r.row, &ldx), plan_at(plan, slot, s->y, r.row, s->ld_out),
+            buffer(plan, slot, s->mask, r.row, s->ld_out), plan_at(plan, slot, s->d, r.row, s->ld_out),
+            plan_at(plan, slot, i ? s[-1].d : plan->dx, r.row, s->ld_in));
         /* What has just been written is still near. */
         if (i)
-            derive(plan, p, slot, s - 1, r0, &r);
+            derive(plan, p, slot, s - 1, &r);
     }
 }
 
@@ -169,7 +173,7 @@ static void predict_rows(const prediction *c, size_t r0, size_t r1, char *scratc
         size_t ldy = straight ? s->n_out : s->ld_out;
         if (s->layer->spec.kind != CMLP_DENSE && straight)
             ldy = ld, y = (char *)(uintptr_t)x;
-        region all = {rows, 0, s->layer->pad_out};
+        region all = {0, rows, 0, s->layer->pad_out};
         s->kind->forward(s, &p, &all, x, ld, y, y, ldy, NULL);
         x = y, ld = ldy;
         next ^= 1;

@@ -6,7 +6,9 @@
 
 /* Nets whose parameters take no more than this go by groups of rows. */
 #define GROUP_BYTES (96 << 10)
-/* What one slot of such a net should take: it stays in L1 while its rows go through. */
+/* A group's rows go through at once if their slot takes no more than WHOLE_BYTES: gradients of many rows are
+ * quicker.  More rows go in chunks whose slot stays in L1. */
+#define WHOLE_BYTES (160 << 10)
 #define CHUNK_BYTES (40 << 10)
 #define MOST_GROUPS 8
 
@@ -135,11 +137,12 @@ static void choose_groups(cmlp_plan *plan)
     if (!plan->opt || plan->grad_bytes > GROUP_BYTES)
         return;
     size_t per_row = lay_out_slot(plan, ROW_BLOCK) / ROW_BLOCK;
-    size_t fit = cmlp_max(CHUNK_BYTES / per_row / ROW_BLOCK, 1);
     double worth = flops_of_step(plan, plan->spec.batch) / FLOPS_PER_THREAD;
     plan->groups = worth >= MOST_GROUPS ? MOST_GROUPS : worth < 1.0 ? 1 : (size_t)worth;
     plan->groups = cmlp_min(plan->groups, blocks);
-    plan->chunk = cmlp_min(fit, (blocks + plan->groups - 1) / plan->groups) * ROW_BLOCK;
+    plan->chunk = (blocks + plan->groups - 1) / plan->groups * ROW_BLOCK;
+    if (plan->chunk * per_row > WHOLE_BYTES)
+        plan->chunk = cmlp_max(CHUNK_BYTES / per_row / ROW_BLOCK, 1) * ROW_BLOCK;
 }
 
 /* Threads that share a layer's columns exchange its rows, those that share the rows exchange the weights that

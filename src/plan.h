@@ -15,15 +15,15 @@ typedef struct {
     int training;   /* dropout and randomised slopes are on */
     int for_loss;   /* a fused output activation is left to the loss */
     uint64_t seed, t;
-    size_t row;     /* place in the minibatch of the first row at hand */
+    size_t row;     /* place in the minibatch of the slot's row 0 */
     const char *x;  /* the first step's input from that row on: in a slot, or the caller's own */
     size_t ldx;     /* elements from one of its rows to the next */
 } pass;
 
-/* Some rows, and columns [c0, c1) of them: whole panels of weights.  Only dense steps get less than all
- * columns. */
+/* Rows of a slot from `row` on, and columns [c0, c1) of them: whole panels of weights.  Only dense steps get
+ * less than all columns. */
 typedef struct {
-    size_t rows, c0, c1;
+    size_t row, rows, c0, c1;
 } region;
 
 /* What each kind of layer does with a region.  x, y, d and dx are padded rows of ld_in or ld_out, given from

@@ -109,20 +109,20 @@ static void prelu_back(const step *s, const pass *p, const region *r, const void
 }
 
 /* Factors of dropout (0 or 1/(1 - rate)) and of randomised ReLU (1, or a slope where x < 0). */
-static void make_mask(const step *s, const pass *p, size_t rows, const void *x, void *mask)
+static void make_mask(const step *s, const pass *p, const region *r, const void *x, void *mask)
 {
     const double *param = s->layer->spec.param;
     double rate = p->training ? param[0] : 0.0, mean = 0.5 * (param[0] + param[1]);
     cmlp_random_args args = {
         .key = {(uint32_t)p->seed, (uint32_t)(p->seed >> 32) ^ (uint32_t)(s->index + 1) << 16},
         .t = p->t,
-        .row = p->row,
+        .row = p->row + r->row,
         .slopes = s->layer->spec.kind == CMLP_RRELU,
         .low = p->training ? param[0] : mean,
         .high = p->training ? param[1] : mean,
         .keep = 1.0 / (1.0 - rate),
         .threshold = (uint32_t)(rate * 0x1p32)};
-    s->k->random_factors(rows, s->n_out, s->ld_out, x, &args, mask);
+    s->k->random_factors(r->rows, s->n_out, s->ld_out, x, &args, mask);
 }
 
 static void random_forward(const step *s, const pass *p, const region *r, const void *x, size_t ldx, void *u,
@@ -132,7 +132,7 @@ static void random_forward(const step *s, const pass *p, const region *r, const 
     size_t rows = r->rows;
     const double *param = s->layer->spec.param;
     if (mask) {
-        make_mask(s, p, rows, x, mask);
+        make_mask(s, p, r, x, mask);
         s->k->multiply(rows * ldy, x, mask, y);
     } else if (s->layer->spec.kind == CMLP_RRELU) {
         s->k->activate(CMLP_LEAKY_RELU, rows * ldy, x, 0.5 * (param[0] + param[1]), y);

@@ -11,19 +11,14 @@ from cmlp import _core
 # Units in the last place in float32.  Where the kernels do not keep to 2, what was measured.
 MOST_ULP = 2.0
 MEASURED = {
-    ("gelu", "avx512"): 5.8,
-    ("gelu", "avx2"): 5.8,
-    ("silu", "avx512"): 2.3,
-    ("silu", "avx2"): 2.3,
     # Without a fused multiply-add.
     ("sigmoid", "v2"): 2.4,
     ("tanh", "v2"): 2.7,
-    ("gelu", "v2"): 67.0,
+    ("gelu", "v2"): 2.7,
     ("silu", "v2"): 2.9,
     ("softplus", "v2"): 2.4,
     # The C library's functions.
     ("tanh", "reference"): 2.2,
-    ("silu", "reference"): 2.2,
 }
 
 

@@ -124,6 +124,21 @@ INLINE v vshuffle(v a, v b, vi m)
 #endif
 }
 
+/* Lane i of the result is number m[i] modulo 32 of a table of 32. */
+INLINE v vpick(vi m, const real *table)
+{
+#if defined(CMLP_ISA_avx512) && !defined(CMLP_DOUBLE)
+    return vshuffle(vload(table), vload(table + VW), m);
+#elif defined(CMLP_ISA_avx2) && !defined(CMLP_DOUBLE)
+    return _mm256_i32gather_ps(table, (__m256i)(m & 31), sizeof(real));
+#else
+    v r;
+    for (size_t i = 0; i < VW; i++)
+        r[i] = table[m[i] & 31];
+    return r;
+#endif
+}
+
 INLINE v vclamp(v x, v lo, v hi) { return vhigh(lo, vlow(hi, x)); }
 
 /* 1 / b for b in [1, 2^64], within a unit in the last place: cheaper than a division where vectors are long.

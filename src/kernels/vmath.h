@@ -7,6 +7,7 @@
 #define CMLP_VMATH_H
 
 #include "simd.h"
+#include "tables.h"
 
 #define CMLP_KERNEL
 #define T v
@@ -44,21 +45,48 @@ INLINE v reduce_ln2(v x, v *rounded)
     return vfma(n, vset(-LN2_LO), vfma(n, vset(-LN2_HI), x));
 }
 
+/* x 2^n, n given as ROUNDER + n. */
+INLINE v vscale(v x, v rounded)
+{
+#if defined(CMLP_ISA_avx512)
+    return MM(scalef)(x, rounded - ROUNDER);
+#else
+    /* In two steps, so that results near the ends of the range neither overflow nor vanish early. */
+    vi n = (vi)rounded - (vi)vset(ROUNDER);
+    vi half = n >> 1;
+    v a = (v)((half + BIAS) << MANTISSA), b = (v)((n - half + BIAS) << MANTISSA);
+    return x * a * b;
+#endif
+}
+
+/* t as half a whole number, and the rest in [0, 1/2]; 0 <= t < 16. */
+INLINE v vhalves(v t, vi *index)
+{
+    v left = ((t - R(0.25)) + ROUNDER * R(0.5)) - ROUNDER * R(0.5);
+    *index = __builtin_convertvector(left + left, vi);
+    return t - left;
+}
+
+/* What q = t t lost in rounding. */
+INLINE v vsquare_low(v t, v q)
+{
+#if defined(CMLP_ISA_v2)
+    /* Products of halves of the digits are exact. */
+    const ireal upper = ~(((ireal)1 << (MANTISSA + 1) / 2) - 1);
+    v hi = (v)((vi)t & ((vi){0} + upper)), lo = t - hi;
+    return vfma(lo, lo, vfma(hi + hi, lo, vfma(hi, hi, -q)));
+#else
+    return vfma(t, t, -q);
+#endif
+}
+
 /* 2^-k e^x: for products and quotients that are numbers where e^x alone is none. */
 INLINE v t_exp_scaled(v x, int k)
 {
     v big;
     x = vclamp(x, vset(EXP_LOW), vset(EXP_HIGH + (real)k * R(0.7)));
     v p = expm1_small(reduce_ln2(x, &big)) + R(1.0);
-#if defined(CMLP_ISA_avx512)
-    return MM(scalef)(p, big - (ROUNDER + (real)k));
-#else
-    /* In two steps, so that results near the ends of the range neither overflow nor vanish early. */
-    vi n = (vi)big - (vi)vset(ROUNDER) - (ireal)k;
-    vi half = n >> 1;
-    v a = (v)((half + BIAS) << MANTISSA), b = (v)((n - half + BIAS) << MANTISSA);
-    return p * a * b;
-#endif
+    return vscale(p, (v)((vi)big - (ireal)k));
 }
 
 INLINE v t_exp(v x) { return t_exp_scaled(x, 0); }
@@ -104,6 +132,21 @@ INLINE v t_log1p_unit(v z)
     return two_atanh(s, PICK(8, 17)) + (rest + rest);
 }
 
+#if defined(CMLP_ISA_avx512) && !defined(CMLP_DOUBLE)
+/* tanh |x| as a polynomial for each quarter of an octave, whose coefficients the permutation looks up. */
+INLINE v t_tanh(v x)
+{
+    v a = vlow(vset(15.5f), vabs(x));
+    __m512i quarter = _mm512_srli_epi32((__m512i)a, MANTISSA - 2);
+    __m512i index = _mm512_max_epi32(_mm512_sub_epi32(quarter, _mm512_set1_epi32((BIAS - 4) * 4)),
+                                     _mm512_setzero_si512());
+    v t = a - vpick((vi)index, tanh_table[0]), y = vpick((vi)index, tanh_table[6]);
+#pragma GCC unroll 5
+    for (int i = 5; i > 0; i--)
+        y = vfma(y, t, vpick((vi)index, tanh_table[i]));
+    return vcopysign(y, x);
+}
+#else
 /* tanh x = h/(h + 1) with h = (e^(2|x|) - 1)/2; what the sum h + 1 loses in rounding is put back. */
 INLINE v t_tanh(v x)
 {
@@ -112,12 +155,14 @@ INLINE v t_tanh(v x)
     v q = h * r, y = vfma(vfma(-q, sum, h), r, q);
     return vcopysign(vfma(y * r, -lost, y), x);
 }
+#endif
 
 /* times Q(t), Q the upper tail of the normal distribution, erfc(t / sqrt 2) / 2, for t >= 0: e^(-t^2/2) times
- * a smooth factor, whose product with t + a is a polynomial in (t - a)/(t + a). */
+ * a smooth factor. */
+#ifdef CMLP_DOUBLE
+/* The factor's product with t + a is a polynomial in (t - a)/(t + a). */
 INLINE v t_normal_tail(v t, v times)
 {
-#ifdef CMLP_DOUBLE
     static const real c[] = {
         -1.58774688274733654e-10, 1.75304840140823198e-9,  7.66307180076004105e-9,  -9.31356099432605914e-9,
         -6.59422166247722304e-8,  4.22749937400653484e-8,  4.33141035686258495e-7,  -3.36615368101247117e-7,
@@ -126,22 +171,33 @@ INLINE v t_normal_tail(v t, v times)
         2.07950667998831796e-2,   -6.91186387063101636e-2, 1.65020366170384718e-1,  -3.13533156671304545e-1,
         4.95305615969976413e-1,   -6.653825028900567e-1,   7.69193049750062959e-1};
     const real a = 5.0, far = 40.0;
-#else
-    static const real c[] = {5.517462394e-5f, 1.328259087e-4f,  -2.444839421e-4f, -1.033891348e-3f,
-                             1.024157668e-3f, 6.969689543e-3f,  -1.046231116e-2f, -4.726272769e-2f,
-                             2.300176797e-1f, -5.093319902e-1f, 7.290836907e-1f};
-    const real a = 3.0f, far = 15.0f;
-#endif
     t = vclamp(t, vset(R(0.0)), vset(far));
     v r = R(1.0) / (t + a), k = (t - a) * r, p = vset(c[0]);
     for (size_t i = 1; i < sizeof c / sizeof c[0]; i++)
         p = vfma(p, k, vset(c[i]));
     /* The rounding error of t^2 matters once it is an exponent. */
-    v q = t * t, low = vfma(t, t, -q);
+    v q = t * t, low = vsquare_low(t, q);
     v e = t_exp(q * R(-0.5));
     v w = p * r * times;
     return vfma(w * low, vset(R(-0.5)), w) * e;
 }
+#else
+/* The factor is a polynomial for each interval of a half; what its product with `times` loses in rounding is
+ * put back, and so is what t^2 loses, which matters once it is an exponent. */
+INLINE v t_normal_tail(v t, v times)
+{
+    t = vclamp(t, vset(0.0f), vset(15.5f));
+    vi index;
+    v rest = vhalves(t, &index), m = vpick(index, tail_table[7]), big;
+#pragma GCC unroll 7
+    for (int i = 6; i >= 0; i--)
+        m = vfma(m, rest, vpick(index, tail_table[i]));
+    v q = t * t, r = reduce_ln2(q * -0.5f, &big);
+    v p = expm1_small(vfma(vsquare_low(t, q), vset(-0.5f), r));
+    v y = times * m, lost = vfma(times, m, -y);
+    return vscale(y + vfma(y, p, lost), big);
+}
+#endif
 
 #define t_abs vabs
 #define t_sqrt vsqrt
