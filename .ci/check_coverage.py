@@ -4,6 +4,7 @@ REPORT is coverage's JSON for Python; in the folders lie the counts of gcc's pro
 """
 
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -33,11 +34,30 @@ def c_lines(folders: list[Path]) -> Lines:
         report = json.loads(text)
         for file in report["files"]:
             path = Path(report["current_working_directory"], file["file"]).resolve()
-            if path.is_relative_to(Path.cwd()):
-                into = lines[str(path.relative_to(Path.cwd()))]
-                for line in file["lines"]:
-                    into[line["line_number"]] |= line["count"] > 0
-    return lines
+            place = cython_places(path) if path.name == "_core.c" else None
+            for line in file["lines"]:
+                number, name = line["line_number"], str(path)
+                if place is not None:
+                    name, number = place[number]
+                lines[name][number] |= line["count"] > 0
+    here = f"{Path.cwd()}/"
+    return {name.removeprefix(here): found for name, found in lines.items()}
+
+
+def cython_places(path: Path) -> list[tuple[str, int]]:
+    """For each line of generated C, counted from 1, the file and line that it was made of.
+
+    Cython says so in a comment above what it makes of a line; what comes before the first comment,
+    and after the code of the last function, is of its own making.
+    """
+    places, place = [("", 0)], ("", 0)
+    for text in path.read_text().splitlines():
+        if found := re.match(r'\s*/\* "(?:.*/)?(cmlp/_core\w*\.(?:pyx|pxi))":(\d+)$', text):
+            place = (found[1], int(found[2]))
+        elif re.match(r"\s*/\* \"|}$|static |/\*", text):
+            place = ("", 0)
+        places.append(place)
+    return places
 
 
 def spans(numbers: list[int]) -> str:
