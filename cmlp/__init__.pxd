@@ -122,6 +122,7 @@ cdef extern from "cmlp.h" nogil:
     cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run)
     cmlp_status cmlp_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss)
     cmlp_status cmlp_gradient(cmlp_plan *plan, const cmlp_data *data, double *loss)
+    int cmlp_all_within(cmlp_dtype dtype, size_t n, const void *x, double low, double high)
     cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int logits, void *y)
     cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training, void *y)
     cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx)

@@ -176,9 +176,11 @@ class Plan:
         sample_weight: _Array | None,
         lr: float,
         momentum: float | None = None,
+        limits: tuple[float, float] | None = None,
     ) -> float:
         """One minibatch of 1..batch_size rows; the mean loss before the update.
 
+        limits: the least and the greatest number that y may hold.
         Without an optimizer: no update, the gradients are left in the layers.
         """
     def step_one(self, x: _Array, y: int | float | _Array, lr: float) -> float:

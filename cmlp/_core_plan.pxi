@@ -17,7 +17,7 @@ cdef class Plan:
     cdef readonly tuple layers
     cdef readonly State state
     cdef readonly Py_ssize_t batch_size
-    cdef Py_ssize_t n_in, n_out
+    cdef Py_ssize_t n_in, n_out, rows_at_once
     cdef int typenum
     cdef bint takes_labels
     cdef bint has_loss
@@ -48,6 +48,9 @@ cdef class Plan:
             free(pointers)
         self.n_in, self.n_out = self.layers[0].n_in, self.layers[len(self.layers) - 1].n_out
         self.typenum = typenum_of((<Layer>self.layers[0]).type)
+        # Some 50 milliseconds of prediction: so long may a signal wait.
+        weights = sum([layer.n_in * layer.n_out for layer in self.layers])
+        self.rows_at_once = max(1, int(2.5e9 / weights) // 96) * 96
 
     def __dealloc__(self):
         cmlp_plan_free(self.ptr)
@@ -203,9 +206,14 @@ cdef class Plan:
         check(status)
         return loss
 
-    def step(self, x, y, sample_weight, double lr, momentum=None):
+    def step(self, x, y, sample_weight, double lr, momentum=None, limits=None):
         cdef cmlp_data data
+        cdef double low, high
         self.fill_data(&data, x, y, sample_weight)
+        if limits is not None and data.t != NULL:
+            low, high = limits
+            if not cmlp_all_within((<Layer>self.layers[0]).type, data.n * self.n_out, data.t, low, high):
+                raise ValueError(f"y: expected numbers from {low:g} to {high:g}")
         return self.run_step(&data, lr, momentum)
 
     def step_one(self, x, y, double lr):
@@ -249,11 +257,23 @@ cdef class Plan:
             out = new_array(self.typenum, n, self.n_out)
         cdef void *py = data_of(out, "out", self.typenum, 2, n, self.n_out, True)
         check_apart(<cnp.ndarray>out, <cnp.ndarray>x)
+        if n <= self.rows_at_once:
+            self.predict_rows(n, px, logits, py)
+            return out
+        cdef Py_ssize_t at, rows, size = cnp.PyArray_ITEMSIZE(<cnp.ndarray>x)
+        for at in range(0, n, self.rows_at_once):
+            rows = min(self.rows_at_once, n - at)
+            self.predict_rows(rows, <char *>px + at * self.n_in * size, logits,
+                              <char *>py + at * self.n_out * size)
+            PyErr_CheckSignals()
+        return out
+
+    cdef int predict_rows(self, Py_ssize_t n, const void *x, bint logits, void *y) except -1:
         cdef cmlp_status status
         with nogil:
-            status = cmlp_predict(self.ptr, n, px, logits, py)
+            status = cmlp_predict(self.ptr, n, x, logits, y)
         check(status)
-        return out
+        return 0
 
     def forward(self, x, bint training=False):
         if self.state is not None:

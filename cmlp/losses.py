@@ -40,6 +40,9 @@ class PythonLoss(Protocol):
     def backward(self) -> Array: ...
 
 
+_ANY_NUMBER = (-float("inf"), float("inf"))
+
+
 class Loss:
     """Base of the built-in losses.
 
@@ -51,10 +54,13 @@ class Loss:
         Its one setting, where it has one.
     link : str or None
         The activation that turns logits into what is predicted; None if there is none.
+    target_range : (low, high) or None
+        What the core has to check of rows of targets; None if there is more to check.
     """
 
     name: ClassVar[str]
     link: ClassVar[str | None] = None
+    target_range: ClassVar[tuple[float, float] | None] = None
     class_weight: ClassWeight = None
 
     @property
@@ -194,12 +200,14 @@ class SquaredError(_Regression):
     """
 
     name = "squared_error"
+    target_range = _ANY_NUMBER
 
 
 class AbsoluteError(_Regression):
     """Sum over outputs of |y - t|, mean over the batch; the gradient is 0 where y = t."""
 
     name = "absolute_error"
+    target_range = _ANY_NUMBER
 
 
 class Huber(_Regression):
@@ -213,6 +221,7 @@ class Huber(_Regression):
     """
 
     name = "huber"
+    target_range = _ANY_NUMBER
 
     def __init__(self, delta: float = 1.0) -> None:
         self.delta = _checks.number(delta, "delta", 0.0, open_low=True)
@@ -234,6 +243,7 @@ class Poisson(Loss):
 
     name = "poisson"
     link = "exp"
+    target_range = (0.0, float("inf"))
 
     def targets(
         self, t: ArrayLike, n_out: int, dtype: str, classes: Array | None = None, name: str = "y"
@@ -322,6 +332,7 @@ class BinaryCrossEntropy(Loss):
 
     name = "binary_cross_entropy"
     link = "sigmoid"
+    target_range = (0.0, 1.0)
 
     def __init__(self, class_weight: ClassWeight = None) -> None:
         self.class_weight = _class_weight(class_weight)

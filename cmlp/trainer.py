@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Trainer"]
 
-# Losses for which any finite number is a target.
-_ANY_TARGETS = (losses.SquaredError, losses.AbsoluteError, losses.Huber)
 _CLASSIFIES = (losses.SoftmaxCrossEntropy, losses.BinaryCrossEntropy)
 _MOST_LOOPS = 4
 
@@ -205,7 +203,9 @@ class Trainer:
         """
         if self._fast is not None and self.net.classes is None:
             try:
-                loss: float = self._fast(x, y, sample_weight, self.optimizer.lr)
+                loss: float = self._fast(
+                    x, y, sample_weight, self.optimizer.lr, None, self.loss.target_range
+                )
             except (TypeError, ValueError):
                 pass  # not arrays as the core wants them: convert, or say what is wrong
             else:
@@ -236,7 +236,7 @@ class Trainer:
             self.schedule is None
             and isinstance(self.optimizer.momentum, float)
             and self.loss.class_weight is None
-            and (isinstance(self.loss, _ANY_TARGETS) or data.y.ndim == 1)
+            and (self.loss.target_range is not None or data.y.ndim == 1)
         )
 
     def _counted(self, loss: float) -> float:

@@ -369,6 +369,24 @@ cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_
     return CMLP_OK;
 }
 
+/* ---- a check ---- */
+
+#define DEFINE_WITHIN(type)                                                                             \
+    static int within_##type(size_t n, const type *x, double low, double high)                          \
+    {                                                                                                   \
+        int all = 1;                                                                                    \
+        for (size_t i = 0; i < n; i++)                                                                  \
+            all &= x[i] >= low && x[i] <= high;                                                         \
+        return all;                                                                                     \
+    }
+DEFINE_WITHIN(float)
+DEFINE_WITHIN(double)
+
+int cmlp_all_within(cmlp_dtype dtype, size_t n, const void *x, double low, double high)
+{
+    return dtype == CMLP_F32 ? within_float(n, x, low, high) : within_double(n, x, low, high);
+}
+
 /* ---- the processor's own limit ---- */
 
 typedef struct {
