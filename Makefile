@@ -84,11 +84,13 @@ sanitize-threads: .venv/build.stamp
 	TSAN_OPTIONS='ignore_noninstrumented_modules=1 halt_on_error=1' \
 	  .ci/ctest build/threads -DCMLP_WERROR=ON -DCMLP_SANITIZE=thread -DCMAKE_C_COMPILER=clang
 
-# Python itself is built without the sanitizer, which therefore has to be there first, and Python frees little.
+# Python itself is built without the sanitizers, which therefore have to be there first, and it frees little.  What
+# they find they write to build/asan/report.*; pytest would keep it to itself.
 ASAN_LIBRARIES = $(foreach name,libasan.so libubsan.so,$(shell cc -print-file-name=$(name)))
 test-asan: .venv/test.stamp
 	.ci/variant build/asan CMLP_SANITIZE=address
-	LD_PRELOAD='$(ASAN_LIBRARIES)' ASAN_OPTIONS=detect_leaks=0 build/asan/bin/python -m pytest $(TESTS)
+	LD_PRELOAD='$(ASAN_LIBRARIES)' ASAN_OPTIONS=detect_leaks=0:log_path=build/asan/report \
+	  UBSAN_OPTIONS=print_stacktrace=1:log_path=build/asan/report build/asan/bin/python -m pytest $(TESTS)
 
 SECONDS = 60
 fuzz: .venv/test.stamp
