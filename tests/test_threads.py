@@ -147,22 +147,14 @@ def test_eight_threads_on_a_large_net(unlimited, case):
     assert results[0] == results[1]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 200))
-def test_any_number_of_threads_on_many_nets(unlimited, seed):
-    same_for_any_threads(seed)
-
-
-@pytest.mark.parametrize("seed", range(200, 208))
-def test_any_place_in_memory(unlimited, seed):
+def same_at_any_place(seed):
     net = Random(seed)
     expected, _ = net.train(2)
     for x in places(net.x):
         assert net.train(2, x)[0] == expected
 
 
-@pytest.mark.parametrize("seed", range(300, 308))
-def test_rows_do_not_know_of_each_other(unlimited, seed):
+def same_for_any_rows(seed):
     net = Random(seed)
     plan = _core.Plan(net.build(), 64, n_threads=2)
     whole, out = plan.predict(net.x), np.empty((1, net.specs[-1][1]), net.dtype)
@@ -174,6 +166,24 @@ def test_rows_do_not_know_of_each_other(unlimited, seed):
     for x in places(net.x):
         assert plan.predict(x).tobytes() == whole.tobytes()
     assert plan.forward(net.x[:40]).tobytes() == whole[:40].tobytes()
+
+
+@pytest.mark.parametrize("seed", range(200, 208))
+def test_any_place_in_memory(unlimited, seed):
+    same_at_any_place(seed)
+
+
+@pytest.mark.parametrize("seed", range(300, 308))
+def test_rows_do_not_know_of_each_other(unlimited, seed):
+    same_for_any_rows(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 200))
+def test_many_nets(unlimited, seed):
+    same_for_any_threads(seed)
+    same_at_any_place(seed)
+    same_for_any_rows(seed)
 
 
 def test_sets_of_instructions_come_close():
