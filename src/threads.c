@@ -163,9 +163,11 @@ void cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx)
     restore_mode(old);
 }
 
-/* Waiting goes on in two stages: spinning, for what the other threads need if each has its processor; then
- * sleep, because they seem to have none and may need this one. */
+/* Waiting goes on in three stages: spinning, for what the other threads need if each has its processor;
+ * yielding, which gives the processor to whoever wants it but does not let it fall asleep, because waking one
+ * takes longer than most waits, above all in a virtual machine; then sleep. */
 #define SPINS 1500
+#define YIELDS 4000
 
 static void relax(void)
 {
@@ -173,6 +175,15 @@ static void relax(void)
     _mm_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
+#endif
+}
+
+static void yield(void)
+{
+#ifndef _WIN32
+    sched_yield();
+#else
+    relax();
 #endif
 }
 
@@ -184,9 +195,7 @@ static void sleep_while(cmlp_barrier *barrier, int phase)
     atomic_fetch_sub(&barrier->sleepers, 1);
 #else
     (void)barrier, (void)phase;
-#ifndef _WIN32
-    sched_yield();
-#endif
+    yield();
 #endif
 }
 
@@ -214,6 +223,8 @@ void cmlp_wait(cmlp_barrier *barrier, int n_threads)
     for (int spins = 0; atomic_load_explicit(&barrier->phase, memory_order_acquire) == phase; spins++) {
         if (spins < SPINS)
             relax();
+        else if (spins < SPINS + YIELDS)
+            yield();
         else
             sleep_while(barrier, phase);
     }
