@@ -76,6 +76,12 @@ def float_dtype(value: object, name: str = "dtype") -> str:
     return str(result)
 
 
+def dtype_for(a: Array) -> str:
+    """Return the type to compute with: "float64" for it in any byte order, or wider, or objects."""
+    wide = a.dtype.kind == "f" and a.dtype.itemsize >= 8
+    return "float64" if wide or a.dtype.kind == "O" else "float32"
+
+
 def seed(value: object, name: str = "seed") -> int:
     """Return a seed of 64 bits."""
     result = positive_int(value, name, 0)
@@ -182,8 +188,8 @@ def as_rows(value: object, name: str, dtype: str, width: int | None, finite: boo
 def as_weights(value: object, name: str, n: int, dtype: str) -> Array:
     """Return sample weights: (n,) finite numbers >= 0, not all zero."""
     w = as_float(value, name, dtype)
-    if w.shape != (n,):
-        raise ValueError(f"{name} has shape {w.shape}; expected ({n},)")
+    if w.shape != (n,) or n == 0:
+        raise ValueError(f"{name} has shape {w.shape}; expected ({n or 'n'},)")
     if w.min() < 0 or w.max() == 0:
         raise ValueError(f"{name} has values in [{w.min()}, {w.max()}]; expected >= 0, not all 0")
     return w

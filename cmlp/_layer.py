@@ -143,7 +143,7 @@ class Layer:
         if self.core is None:
             a = _checks.as_array(x, "x")
             rows = _checks.as_rows(a, "x", "float64", self.n_in, finite=False)
-            self.build(rows.shape[1], "float64" if a.dtype == np.float64 else "float32")
+            self.build(rows.shape[1], _checks.dtype_for(a))
         if self._alone is None:
             self._alone = Segment([self])
         return self._alone.forward(x, training)

@@ -134,7 +134,7 @@ class Loss:
         sample_weight : array_like of shape (batch,), optional
         """
         a = _checks.as_array(y, "y")
-        dtype = "float64" if a.dtype == np.float64 else "float32"
+        dtype = _checks.dtype_for(a)
         rows = _checks.as_rows(a, "y", dtype, None, finite=False)
         target = self.targets(t, rows.shape[1], dtype, name="t")
         _same_length(rows, target)
