@@ -45,8 +45,8 @@ double fraction(unsigned seed, size_t i);      /* in [-2, 2), a multiple of 2^-1
 
 /* ---- allocations of the library, through the linker's --wrap ---- */
 
-extern size_t allocations;      /* so far */
-extern size_t allocation_fails; /* the allocation with this number fails; 0: none */
+extern _Atomic size_t allocations; /* so far, by any thread */
+extern size_t allocation_fails;    /* the allocation with this number fails; 0: none */
 
 /* ---- the tests, each for the instruction set in use ---- */
 

@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-size_t allocations, allocation_fails;
+_Atomic size_t allocations;
+size_t allocation_fails;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);

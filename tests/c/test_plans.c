@@ -2,6 +2,7 @@
 #include "nets.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,46 @@ static void test_predict(const recipe *r, cmlp_dtype dtype)
     net_free(&n);
 }
 
+typedef struct {
+    const net *net;
+    char *y;
+    cmlp_status status;
+} caller;
+
+static void *predict_often(void *ctx)
+{
+    caller *c = ctx;
+    for (int i = 0; i < 5 && !c->status; i++)
+        c->status = cmlp_predict(c->net->plan, c->net->recipe->rows, c->net->x, 0, c->y);
+    return NULL;
+}
+
+/* Many callers of one plan at once, whose calls have threads of their own. */
+#define CALLERS 6
+
+static void test_callers(const recipe *r)
+{
+    net n;
+    CHECK(net_new(&n, r, CMLP_F32, 2, 0) == CMLP_OK, "plan of %s without a loss", r->name);
+    size_t bytes = r->rows * net_outputs(&n) * sizeof(float);
+    char *y = guarded_new(bytes);
+    CHECK(cmlp_predict(n.plan, r->rows, n.x, 0, y) == CMLP_OK, "predict");
+    caller callers[CALLERS];
+    pthread_t threads[CALLERS];
+    for (int i = 0; i < CALLERS; i++) {
+        callers[i] = (caller){&n, guarded_new(bytes), CMLP_OK};
+        CHECK(!pthread_create(&threads[i], NULL, predict_often, &callers[i]), "thread %d", i);
+    }
+    for (int i = 0; i < CALLERS; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK(callers[i].status == CMLP_OK && memcmp(callers[i].y, y, bytes) == 0,
+              "%s, %s: caller %d got another result", cmlp_isa(), r->name, i);
+        guarded_free(callers[i].y);
+    }
+    guarded_free(y);
+    net_free(&n);
+}
+
 /* dL/dx for L = sum of dy y by central differences, in places. */
 static void test_backward(const recipe *r)
 {
@@ -163,6 +204,7 @@ void test_plans(void)
         test_resume(recipe_at(i));
         test_predict(recipe_at(i), CMLP_F32);
         test_predict(recipe_at(i), CMLP_F64);
+        test_callers(recipe_at(i));
         test_backward(recipe_at(i));
     }
     test_refusals();
