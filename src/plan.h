@@ -137,6 +137,9 @@ void cmlp_share_of(size_t n, int thread, int n_threads, size_t *first, size_t *e
 void cmlp_share_of_rows(size_t rows, int thread, int n_threads, size_t *r0, size_t *r1);
 /* Of columns padded to whole vectors, in whole panels; nothing where c0 >= c1. */
 void cmlp_share_of_columns(size_t padded, size_t panel, int thread, int n_threads, size_t *c0, size_t *c1);
-static inline int owns(const unit *u, int thread, int n_threads) { return u->owner % n_threads == thread; }
+static inline int owns(const unit *u, int thread, int n_threads)
+{
+    return n_threads == 1 || u->owner % n_threads == thread;
+}
 
 #endif

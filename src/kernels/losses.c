@@ -139,11 +139,9 @@ static double softmax_cross_entropy(const cmlp_loss_args *a)
     }
 CMLP_LOSSES(DEFINE_LOSS)
 
-double CMLP_NAME(loss)(int id, const cmlp_loss_args *args)
+static double elementwise(int id, const cmlp_loss_args *args)
 {
     switch (id) {
-    case CMLP_SOFTMAX_CROSS_ENTROPY:
-        return softmax_cross_entropy(args);
 #define LOSS_CASE(id, name, default_p, on_logits, value, slope)                                         \
     case CMLP_##id:                                                                                     \
         return loss_##id(args);
@@ -151,4 +149,41 @@ double CMLP_NAME(loss)(int id, const cmlp_loss_args *args)
     default:
         return 0.0;
     }
+}
+
+#define PACKED_ROWS 16
+
+/* Rows that fill an eighth of a vector at most, laid end to end: most lanes would compute for nothing. */
+static double packed(int id, const cmlp_loss_args *args, size_t r0, size_t rows)
+{
+    real z[PACKED_ROWS * VBYTES / sizeof(real) / 8], t[PACKED_ROWS * VBYTES / sizeof(real) / 8];
+    size_t n = args->n, j;
+    for (size_t r = 0; r < rows; r++)
+        for (j = 0; j < n; j++) {
+            z[r * n + j] = row_of(args->z, r0 + r, args->ldz)[j];
+            t[r * n + j] = row_of(args->t, r0 + r, args->ldt)[j];
+        }
+    cmlp_loss_args one = *args;
+    one.rows = 1, one.n = rows * n, one.z = z, one.t = t;
+    one.dz = args->dz ? z : NULL;
+    double sum = elementwise(id, &one);
+    for (size_t r = 0; args->dz && r < rows; r++) {
+        real *dz = (real *)args->dz + (r0 + r) * args->lddz;
+        vstore(dz, vset(R(0.0)));
+        for (j = 0; j < n; j++)
+            dz[j] = z[r * n + j];
+    }
+    return sum;
+}
+
+double CMLP_NAME(loss)(int id, const cmlp_loss_args *args)
+{
+    if (id == CMLP_SOFTMAX_CROSS_ENTROPY)
+        return softmax_cross_entropy(args);
+    if (args->weight || args->n * 8 > VW)
+        return elementwise(id, args);
+    double sum = 0.0;
+    for (size_t r = 0; r < args->rows; r += PACKED_ROWS)
+        sum += packed(id, args, r, args->rows - r < PACKED_ROWS ? args->rows - r : PACKED_ROWS);
+    return sum;
 }
