@@ -232,7 +232,8 @@ def spoil_tree(rng: random.Random, tree: Any) -> None:
         other, place = rng.choice(places)
         node[key] = copy.deepcopy(other[place])
     elif kind == 2 and isinstance(value, int | float):
-        node[key] = rng.choice((value + 1, value - 1, value * 2, -value, min(value, 2**70) + 0.5))
+        near = max(-(2**70), min(value, 2**70)) + 0.5
+        node[key] = rng.choice((value + 1, value - 1, value * 2, -value, near))
     elif kind == 3 and isinstance(value, list):
         node[key] = value * rng.choice((2, 3))
     elif kind == 4 and isinstance(node, dict):
