@@ -36,10 +36,15 @@ int cmlp_threads_worth(int wanted, double work, double per_thread);
 /* Seconds on a clock that only goes forward. */
 double cmlp_now(void);
 
+/* A number that others wait to see changed. */
+typedef struct {
+    _Alignas(CMLP_LINE) atomic_int value;
+    atomic_int sleepers;
+} cmlp_gate;
+
 typedef struct {
     _Alignas(CMLP_LINE) atomic_int arrived;
-    _Alignas(CMLP_LINE) atomic_int phase;
-    atomic_int sleepers;
+    cmlp_gate phase;
 } cmlp_barrier;
 void cmlp_wait(cmlp_barrier *barrier, int n_threads);
 

@@ -1,4 +1,7 @@
-/* Threads: the only file that knows OpenMP.  Without it everything runs on the calling thread. */
+/* Threads: the only file that knows OpenMP, which says how many to use; without it everything runs on the
+ * calling thread.  The threads themselves are the library's own, but on Windows: OpenMP's spin for
+ * milliseconds after each use and take processors away from other libraries' threads, and do not survive a
+ * fork. */
 #define _GNU_SOURCE
 #include "internal.h"
 
@@ -11,6 +14,7 @@
 #ifndef _WIN32
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #endif
 #ifdef __linux__
 #include <limits.h>
@@ -22,15 +26,7 @@
 #include <immintrin.h>
 #endif
 
-/* In a forked child the runtime's threads are gone and must not be waited for. */
-static atomic_int forked;
 static atomic_int limited = 1;
-
-#ifndef _WIN32
-static void in_child(void) { atomic_store(&forked, 1); }
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
-#endif
 
 int cmlp_has_openmp(void)
 {
@@ -86,7 +82,7 @@ int cmlp_default_threads(void)
 int cmlp_threads_for(int wanted)
 {
 #ifdef _OPENMP
-    if (atomic_load(&forked) || omp_in_parallel())
+    if (omp_in_parallel())
         return 1;
     if (wanted <= 0)
         return cmlp_default_threads();
@@ -99,9 +95,12 @@ int cmlp_threads_for(int wanted)
 
 int cmlp_threads_worth(int wanted, double work, double per_thread)
 {
-    int n = cmlp_threads_for(wanted);
+    /* To ask the system for its processors takes as long as some predictions. */
     double most = work / per_thread;
-    return n <= most ? n : most < 1.0 ? 1 : (int)most;
+    if (most < 2.0)
+        return 1;
+    int n = cmlp_threads_for(wanted);
+    return n <= most ? n : (int)most;
 }
 
 double cmlp_now(void)
@@ -141,27 +140,7 @@ static void restore_mode(fp_mode old)
 #endif
 }
 
-void cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx)
-{
-#ifdef _OPENMP
-    if (n > 1) {
-#ifndef _WIN32
-        pthread_once(&once, watch_forks);
-#endif
-#pragma omp parallel num_threads(n)
-        {
-            fp_mode old = flush_denormals();
-            fn(ctx, omp_get_thread_num(), omp_get_num_threads());
-            restore_mode(old);
-        }
-        return;
-    }
-#endif
-    (void)n;
-    fp_mode old = flush_denormals();
-    fn(ctx, 0, 1);
-    restore_mode(old);
-}
+/* ---- waiting ---- */
 
 /* Waiting goes on in three stages: spinning, for what the other threads need if each has its processor;
  * yielding, which gives the processor to whoever wants it but does not let it fall asleep, because waking one
@@ -187,25 +166,50 @@ static void yield(void)
 #endif
 }
 
-static void sleep_while(cmlp_barrier *barrier, int phase)
-{
-#ifdef __linux__
-    atomic_fetch_add(&barrier->sleepers, 1);
-    syscall(SYS_futex, &barrier->phase, FUTEX_WAIT_PRIVATE, phase, NULL, NULL, 0);
-    atomic_fetch_sub(&barrier->sleepers, 1);
-#else
-    (void)barrier, (void)phase;
-    yield();
+#if !defined(__linux__) && !defined(_WIN32)
+static pthread_mutex_t sleep_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t woken = PTHREAD_COND_INITIALIZER;
 #endif
+
+static void sleep_while(cmlp_gate *gate, int value)
+{
+    atomic_fetch_add(&gate->sleepers, 1);
+#if defined(__linux__)
+    syscall(SYS_futex, &gate->value, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+#elif !defined(_WIN32)
+    pthread_mutex_lock(&sleep_lock);
+    while (atomic_load(&gate->value) == value)
+        pthread_cond_wait(&woken, &sleep_lock);
+    pthread_mutex_unlock(&sleep_lock);
+#else
+    (void)value;
+#endif
+    atomic_fetch_sub(&gate->sleepers, 1);
 }
 
-static void wake(cmlp_barrier *barrier)
+static void wait_while(cmlp_gate *gate, int value)
 {
-#ifdef __linux__
-    if (atomic_load(&barrier->sleepers))
-        syscall(SYS_futex, &barrier->phase, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-#else
-    (void)barrier;
+    for (int i = 0; atomic_load_explicit(&gate->value, memory_order_acquire) == value; i++) {
+        if (i < SPINS)
+            relax();
+        else if (i < SPINS + YIELDS)
+            yield();
+        else
+            sleep_while(gate, value);
+    }
+}
+
+static void set_gate(cmlp_gate *gate, int value)
+{
+    atomic_store(&gate->value, value);
+    if (!atomic_load(&gate->sleepers))
+        return;
+#if defined(__linux__)
+    syscall(SYS_futex, &gate->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+#elif !defined(_WIN32)
+    pthread_mutex_lock(&sleep_lock);
+    pthread_cond_broadcast(&woken);
+    pthread_mutex_unlock(&sleep_lock);
 #endif
 }
 
@@ -213,19 +217,131 @@ void cmlp_wait(cmlp_barrier *barrier, int n_threads)
 {
     if (n_threads == 1)
         return;
-    int phase = atomic_load_explicit(&barrier->phase, memory_order_relaxed);
+    int phase = atomic_load_explicit(&barrier->phase.value, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == n_threads - 1) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
-        atomic_store(&barrier->phase, phase + 1);
-        wake(barrier);
-        return;
-    }
-    for (int spins = 0; atomic_load_explicit(&barrier->phase, memory_order_acquire) == phase; spins++) {
-        if (spins < SPINS)
-            relax();
-        else if (spins < SPINS + YIELDS)
-            yield();
-        else
-            sleep_while(barrier, phase);
+        set_gate(&barrier->phase, phase + 1);
+    } else {
+        wait_while(&barrier->phase, phase);
     }
 }
+
+/* ---- workers ---- */
+
+static void run(cmlp_thread_fn *fn, void *ctx, int thread, int n_threads)
+{
+    fp_mode old = flush_denormals();
+    fn(ctx, thread, n_threads);
+    restore_mode(old);
+}
+
+#ifndef _WIN32
+typedef struct worker {
+    struct worker *next; /* in the list of the idle ones */
+    cmlp_gate busy;
+    cmlp_thread_fn *fn;
+    void *ctx;
+    int thread, n_threads;
+} worker;
+
+static pthread_mutex_t idle_lock = PTHREAD_MUTEX_INITIALIZER;
+static worker *idle;
+
+static void *serve(void *arg)
+{
+    worker *w = arg;
+    for (;;) {
+        wait_while(&w->busy, 0);
+        run(w->fn, w->ctx, w->thread, w->n_threads);
+        set_gate(&w->busy, 0);
+    }
+    return NULL;
+}
+
+/* Signals go to the caller's own threads.  NULL where the system gives no more threads. */
+static worker *new_worker(void)
+{
+    worker *w = cmlp_alloc(sizeof *w);
+    pthread_t id;
+    sigset_t all, before;
+    if (!w)
+        return NULL;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&id, NULL, serve, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed) {
+        cmlp_free(w);
+        return NULL;
+    }
+    pthread_detach(id);
+    return w;
+}
+
+static worker *take_worker(void)
+{
+    pthread_mutex_lock(&idle_lock);
+    worker *w = idle;
+    if (w)
+        idle = w->next;
+    pthread_mutex_unlock(&idle_lock);
+    return w ? w : new_worker();
+}
+
+static void put_back(worker *w)
+{
+    pthread_mutex_lock(&idle_lock);
+    w->next = idle;
+    idle = w;
+    pthread_mutex_unlock(&idle_lock);
+}
+
+/* The parent's workers do not exist in a child, which makes its own. */
+static void before_fork(void) { pthread_mutex_lock(&idle_lock); }
+static void in_parent(void) { pthread_mutex_unlock(&idle_lock); }
+static void in_child(void)
+{
+    idle = NULL;
+    pthread_mutex_unlock(&idle_lock);
+}
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void watch_forks(void) { pthread_atfork(before_fork, in_parent, in_child); }
+
+#define MOST_THREADS 256
+
+void cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx)
+{
+    if (n <= 1) {
+        run(fn, ctx, 0, 1);
+        return;
+    }
+    worker *team[MOST_THREADS];
+    int others = 0;
+    pthread_once(&once, watch_forks);
+    while (others < n - 1 && others < MOST_THREADS && (team[others] = take_worker()))
+        others++;
+    for (int i = 0; i < others; i++) {
+        worker *w = team[i];
+        w->fn = fn, w->ctx = ctx, w->thread = i + 1, w->n_threads = others + 1;
+        set_gate(&w->busy, 1);
+    }
+    run(fn, ctx, 0, others + 1);
+    for (int i = 0; i < others; i++) {
+        wait_while(&team[i]->busy, 1);
+        put_back(team[i]);
+    }
+}
+#else
+void cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx)
+{
+#ifdef _OPENMP
+    if (n > 1) {
+#pragma omp parallel num_threads(n)
+        run(fn, ctx, omp_get_thread_num(), omp_get_num_threads());
+        return;
+    }
+#endif
+    (void)n;
+    run(fn, ctx, 0, 1);
+}
+#endif
