@@ -67,7 +67,7 @@ cdef str shape_text(cnp.ndarray a):
 cdef void *data_of(object value, str name, int typenum, int ndim, Py_ssize_t rows, Py_ssize_t columns,
                    bint writable=False) except? NULL:
     """The data of an array that must have this type, number of dimensions, rows and columns (-1: any), C order."""
-    if not isinstance(value, cnp.ndarray):
+    if not cnp.PyArray_CheckExact(value):  # a masked array, say, is more than its data
         raise TypeError(f"{name}: got {type(value).__name__}, expected numpy.ndarray")
     cdef cnp.ndarray a = value
     if cnp.PyArray_TYPE(a) != typenum or not cnp.PyArray_ISCARRAY_RO(a):
@@ -264,7 +264,7 @@ cdef class Layer:
         return new_array(typenum_of(self.type), self.spec.n_out)
 
     cdef cnp.ndarray packable(self, str name, value):
-        a = np.ascontiguousarray(value, dtype=self.dtype)
+        a = np.require(value, self.dtype, ["C", "A", "E"])
         if a.shape != self.shapes[name]:
             raise ValueError(f"{name}: got shape {a.shape}, expected {self.shapes[name]}")
         return a
@@ -409,7 +409,7 @@ cdef class State:
         total = sum(layer.n_parameters for layer in self.layers)
         if set(slots) != set(names):
             raise ValueError(f"slots: got {sorted(slots)}, expected {sorted(names)}")
-        flat = {name: np.ascontiguousarray(slots[name], self.layers[0].dtype) for name in names}
+        flat = {name: np.require(slots[name], self.layers[0].dtype, ["C", "A", "E"]) for name in names}
         for name in names:
             if flat[name].shape != (total,):
                 raise ValueError(f"slots: {name} has shape {flat[name].shape}, expected ({total},)")

@@ -1,8 +1,18 @@
 # The kernels on plain arrays.
 
-cdef tuple as_floats(tuple named):
+cdef plain(str name, a):
+    """An array-like as an array; masked entries and None are refused."""
+    if type(a) is np.ndarray:
+        return a
+    if a is None or (isinstance(a, np.ma.MaskedArray) and np.ma.is_masked(a)):
+        got = "None" if a is None else "a masked array with masked entries"
+        raise ValueError(f"{name}: got {got}, expected numbers")
+    return np.asarray(a)
+
+
+cdef tuple as_floats(tuple named, tuple optional=()):
     """Aligned C-contiguous arrays of one type: float32 if there is float32 or float16 and nothing wider, else float64."""
-    arrays = [(name, None if a is None else np.asarray(a)) for name, a in named]
+    arrays = [(name, None if a is None and name in optional else plain(name, a)) for name, a in named]
     narrow = wide = False
     for name, a in arrays:
         if a is None:
@@ -67,7 +77,7 @@ cdef double param_of(int activation, param) except? -2.0:
 
 
 def dense_forward(x, w, b=None, str activation="identity", param=None, out=None, n_threads=None):
-    x, w, b = as_floats((("x", x), ("w", w), ("b", b)))
+    x, w, b = as_floats((("x", x), ("w", w), ("b", b)), ("b",))
     expect_2d(x, "x")
     expect(w, "w", (w.shape[0] if w.ndim else 0, x.shape[1]))
     if b is not None:
@@ -88,7 +98,7 @@ def dense_forward(x, w, b=None, str activation="identity", param=None, out=None,
 
 
 def dense_backward_dx(dy, w, y=None, str activation="identity", param=None, out=None, n_threads=None):
-    dy, w, y = as_floats((("dy", dy), ("w", w), ("y", y)))
+    dy, w, y = as_floats((("dy", dy), ("w", w), ("y", y)), ("y",))
     expect_2d(dy, "dy")
     expect_2d(w, "w")
     expect(w, "w", (dy.shape[1], w.shape[1]))
@@ -285,7 +295,7 @@ def update(str kind, w, dw, slots, double lr, step=1, n_threads=None, **options)
         raise ValueError(f"slots: got {len(slots)}, expected {n}")
     if step < 1:
         raise ValueError(f"step: got {step}, expected 1 or more")
-    dw = np.require(dw, w.dtype, ["C", "A"])
+    dw = np.require(plain("dw", dw), w.dtype, ["C", "A"])
     expect(dw, "dw", w.shape)
     output(w, "w", w.shape, w, (dw,))
     cdef void *pointers[2]

@@ -320,7 +320,7 @@ cdef int check_apart(cnp.ndarray out, cnp.ndarray x) except -1:
 
 cdef cnp.ndarray step_values(str name, value, uint64_t steps):
     """One value, or one for each step."""
-    a = np.ascontiguousarray(value, np.float64).reshape(-1)
+    a = np.require(value, np.float64, ["C", "A", "E"]).reshape(-1)
     if a.size != 1 and <uint64_t>a.size < steps:
         raise ValueError(f"{name}: got {a.size} values, expected 1 or at least {steps}, one for each step")
     if not np.isfinite(a).all():

@@ -218,19 +218,31 @@ def test_what_are_no_numbers(call, name):
     names, function = CALLS[call]
     good = np.ones(SHAPES[name])
     for value in (good + 1j, good.astype("M8[s]"), good.astype("U1"), good.astype("V8"), None):
-        if value is None and (name in ("w", "bias", "b1", "per_class") or call in KERNELS):
+        if value is None and name in ("w", "bias", "b1", "per_class"):
             continue
         with pytest.raises((ValueError, TypeError)):
             function(*replaced(names, name, value))
 
 
-@pytest.mark.parametrize(("call", "name"), [(c, name) for c, name in WHERE if c not in KERNELS])
+@pytest.mark.parametrize(("call", "name"), WHERE)
 def test_hidden_entries(call, name):
     names, function = CALLS[call]
     value = np.ma.masked_array(np.ones(SHAPES[name]))
     value[-1] = np.ma.masked
     with pytest.raises(ValueError, match="masked array with masked entries"):
         function(*replaced(names, name, value))
+
+
+def test_hidden_entries_are_refused_again():
+    """Also by the shorter way that a second prediction takes."""
+    n, x = net(), np.ones((N, N_IN))
+    n.predict(x)
+    x = np.ma.masked_array(x, mask=np.eye(N, N_IN))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="masked array with masked entries"):
+            n.predict(x)
+        with pytest.raises(ValueError, match="masked array with masked entries"):
+            n.predict(x[0])
 
 
 # ---- out ----
