@@ -121,8 +121,10 @@ class Fit:
             try:
                 callback.set_state(state)
             except (KeyError, TypeError, ValueError, OverflowError) as error:
+                from ._idx import one_line
+
                 raise FormatError(
-                    f"the checkpoint's state of {name} is damaged: {error}"
+                    f"the checkpoint's state of {name} is damaged: {one_line(error)}"
                 ) from error
 
     def _advance(self) -> None:
