@@ -26,7 +26,7 @@ help:
 	@echo 'make sanitize     the same under the address and undefined-behaviour sanitizers'
 	@echo 'make sanitize-threads  the same under the thread sanitizer, by clang and its OpenMP'
 	@echo 'make test-asan    the Python tests under the address and undefined-behaviour sanitizers'
-	@echo 'make fuzz         damaged files of every kind for a minute;  SECONDS=600 for longer, SEED=1 for others'
+	@echo 'make fuzz         damaged files of every kind for a minute;  SECONDS=600 or COUNT=1000000, SEED=1'
 	@echo 'make coverage     the lines of src and cmlp that the tests run, and those they do not'
 	@echo 'make bench        every benchmark;  make bench-quick  a minute of them'
 	@echo 'make docs         the documentation, in site'
@@ -94,7 +94,7 @@ test-asan: .venv/test.stamp
 
 SECONDS = 60
 fuzz: .venv/test.stamp
-	$(PY) tests/fuzz.py --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	$(PY) tests/fuzz.py $(if $(COUNT),--count $(COUNT),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
 
 coverage: .venv/dev.stamp
 	.ci/coverage

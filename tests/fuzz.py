@@ -12,7 +12,6 @@ import argparse
 import multiprocessing
 import os
 import re
-import resource
 import secrets
 import sys
 import tempfile
@@ -137,6 +136,8 @@ def judge(read: Reader, kind: str, path: Path, measure: bool) -> tuple[str, str]
 
 def work(seed: int, numbers: range, readers: Readers, folder: str, place: Any, pipe: Any) -> None:
     """Read the files of these numbers: `place` is the one at hand, `pipe` takes what came of it."""
+    import resource  # not on every system
+
     warnings.simplefilter("error")
     files = mutations.whole_files()
     for kind, contents in files.items():  # what is imported late is no memory of a file
