@@ -28,7 +28,7 @@ from .rounds import SLOW_TO_START, Effort, Json, Session, Worker, WorkerError
 
 SECTIONS = ("limits", "train", "inference", "kernels", "threads", "mixed", "end_to_end")
 FULL = Effort(rounds=15, seconds=0.1)
-QUICK = Effort(rounds=5, seconds=0.02)
+QUICK = Effort(rounds=4, seconds=0.02)
 
 
 def names(allowed: Sequence[str]) -> Callable[[str], list[str]]:

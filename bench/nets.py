@@ -140,10 +140,10 @@ NETS = (
     Net((8, 64, 64, 4), 64, activation="tanh"),
     Net((64, 100, 10), 32),
     Net((4, 32, 16, 4), 10_000, activation="tanh", loss="squared", optimizer="adam"),
-    Net((64, 64, 64, 10), 200, optimizer="adam"),
+    Net((64, 64, 64, 10), 200, optimizer="adam", heavy=True),
     Net((784, 128, 10), 64),
     Net((784, 512, 512, 10), 128),
-    Net((1024,) * 5, 512, batches=2),
+    Net((1024,) * 5, 512, batches=2, heavy=True),
     Net((4096, 4096, 4096, 10), 1024, batches=2, heavy=True),
 )
 
