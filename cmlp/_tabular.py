@@ -244,8 +244,8 @@ def _column(path: Path, name: str, y: NDArray[Any]) -> Column | NDArray[Any]:
         if y.dtype.kind == "U":
             raise FormatError(f"{path}: {name} has more than {MAX_CLASSES} labels")
         return y[:, np.newaxis]
-    listed = values.astype(str) if values.dtype.kind == "b" else values
-    return Column(listed.tolist(), codes)
+    plain = values.astype(str) if values.dtype.kind == "b" else values
+    return Column(plain.tolist(), codes)
 
 
 def _npz_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
