@@ -27,7 +27,7 @@ cdef extern from "cmlp.h" nogil:
         CMLP_POISSON, CMLP_SOFTMAX_CROSS_ENTROPY, CMLP_N_LOSSES
     ctypedef enum cmlp_optimizer_kind:
         CMLP_SGD, CMLP_ADAM, CMLP_ADAMW, CMLP_RMSPROP, CMLP_ADAGRAD, CMLP_N_OPTIMIZERS
-    double NO_PARAM
+    double CMLP_NO_PARAM
 
     const char *const *cmlp_isas()
     const char *cmlp_isa()

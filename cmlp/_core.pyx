@@ -106,7 +106,7 @@ cdef whole(str name, value, most):
 
 def activations():
     return {cmlp_activation_name(i).decode(): {
-                "param": None if cmlp_activation_default(i) == NO_PARAM else cmlp_activation_default(i),
+                "param": None if cmlp_activation_default(i) == CMLP_NO_PARAM else cmlp_activation_default(i),
                 "trainable": cmlp_activation_name(i) != b"step",
                 "elementwise": i != CMLP_SOFTMAX,
                 "needs_input": i != CMLP_SOFTMAX and bool(cmlp_activation_needs_input(i))}
@@ -115,7 +115,7 @@ def activations():
 
 def losses():
     return {cmlp_loss_name(i).decode(): {
-                "param": None if cmlp_loss_default(i) == NO_PARAM else cmlp_loss_default(i),
+                "param": None if cmlp_loss_default(i) == CMLP_NO_PARAM else cmlp_loss_default(i),
                 "labels": i == CMLP_SOFTMAX_CROSS_ENTROPY}
             for i in range(CMLP_N_LOSSES)}
 

@@ -264,7 +264,7 @@ cdef double loss_of(str name, param, y, t, w, cnp.ndarray out) except? -1.0:
         pt = data_of(t, "t", typenum, 2, y.shape[0], y.shape[1])
     cdef void *pw = NULL if w is None else data_of(w, "w", typenum, 1, y.shape[0], -1)
     cdef double p = cmlp_loss_default(loss) if param is None else param, value = 0.0
-    if p == NO_PARAM:
+    if p == CMLP_NO_PARAM:
         p = 0.0
     cdef void *po = NULL if out is None else cnp.PyArray_DATA(out)
     cdef cmlp_status status

@@ -37,7 +37,7 @@ cdef class Plan:
             name, param = loss
             spec.loss = loss_id(name)
             spec.loss_param = cmlp_loss_default(spec.loss) if param is None else param
-            if spec.loss_param == NO_PARAM:
+            if spec.loss_param == CMLP_NO_PARAM:
                 spec.loss_param = 0.0
             self.takes_labels = spec.loss == CMLP_SOFTMAX_CROSS_ENTROPY
         self.check_chain(loss)

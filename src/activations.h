@@ -1,10 +1,10 @@
 /* Every elementwise activation in one place: name, parameter, formula and derivative.
  *
  * F(id, name, default, source, forward, derivative)
- *   default     of the parameter p; NO_PARAM where there is none
+ *   default     of the parameter p; CMLP_NO_PARAM where there is none
  *   forward     f(x)
- *   source      FROM_OUTPUT: the derivative is written in s = f(x), and x need not be kept;
- *               FROM_INPUT: in s = x
+ *   source      CMLP_FROM_OUTPUT: the derivative is written in s = f(x), and x need not be kept;
+ *               CMLP_FROM_INPUT: in s = x
  *   derivative  f'(x) in terms of s
  * At a kink the derivative is that of the negative side: 0 for ReLU, p for leaky ReLU, s + p for ELU.
  *
@@ -14,23 +14,23 @@
 #ifndef CMLP_ACTIVATIONS_H
 #define CMLP_ACTIVATIONS_H
 
-#define NO_PARAM (-1.0)
-enum { FROM_OUTPUT, FROM_INPUT };
+#define CMLP_NO_PARAM (-1.0)
+enum { CMLP_FROM_OUTPUT, CMLP_FROM_INPUT };
 
 #define CMLP_ACTIVATIONS(F)                                                                             \
-    F(IDENTITY, "identity", NO_PARAM, FROM_OUTPUT, x, one)                                              \
-    F(SIGMOID, "sigmoid", NO_PARAM, FROM_OUTPUT, logistic(x), s * (one - s))                                \
-    F(TANH, "tanh", NO_PARAM, FROM_OUTPUT, t_tanh(x), one - s * s)                                      \
-    F(RELU, "relu", NO_PARAM, FROM_OUTPUT, t_lt(x, zero, zero, x), t_lt(zero, s, one, zero))            \
-    F(LEAKY_RELU, "leaky_relu", 0.01, FROM_OUTPUT, t_lt(x, zero, x * p, x), t_lt(zero, s, one, p))      \
-    F(ELU, "elu", 1.0, FROM_OUTPUT, t_lt(x, zero, p * t_expm1(t_lt(x, zero, x, zero)), x),              \
+    F(IDENTITY, "identity", CMLP_NO_PARAM, CMLP_FROM_OUTPUT, x, one)                                              \
+    F(SIGMOID, "sigmoid", CMLP_NO_PARAM, CMLP_FROM_OUTPUT, logistic(x), s * (one - s))                                \
+    F(TANH, "tanh", CMLP_NO_PARAM, CMLP_FROM_OUTPUT, t_tanh(x), one - s * s)                                      \
+    F(RELU, "relu", CMLP_NO_PARAM, CMLP_FROM_OUTPUT, t_lt(x, zero, zero, x), t_lt(zero, s, one, zero))            \
+    F(LEAKY_RELU, "leaky_relu", 0.01, CMLP_FROM_OUTPUT, t_lt(x, zero, x * p, x), t_lt(zero, s, one, p))      \
+    F(ELU, "elu", 1.0, CMLP_FROM_OUTPUT, t_lt(x, zero, p * t_expm1(t_lt(x, zero, x, zero)), x),              \
       t_lt(zero, s, one, s + p))                                                                        \
-    F(GELU, "gelu", NO_PARAM, FROM_INPUT, gelu(x), gelu_slope(s))                                       \
-    F(SILU, "silu", NO_PARAM, FROM_INPUT, silu(x), silu_slope(s))                                        \
-    F(SOFTPLUS, "softplus", NO_PARAM, FROM_OUTPUT, t_softplus(x), -t_expm1(-s))                         \
-    F(SOFTSIGN, "softsign", NO_PARAM, FROM_OUTPUT, softsign(x),                                             \
+    F(GELU, "gelu", CMLP_NO_PARAM, CMLP_FROM_INPUT, gelu(x), gelu_slope(s))                                       \
+    F(SILU, "silu", CMLP_NO_PARAM, CMLP_FROM_INPUT, silu(x), silu_slope(s))                                        \
+    F(SOFTPLUS, "softplus", CMLP_NO_PARAM, CMLP_FROM_OUTPUT, t_softplus(x), -t_expm1(-s))                         \
+    F(SOFTSIGN, "softsign", CMLP_NO_PARAM, CMLP_FROM_OUTPUT, softsign(x),                                             \
       (one - t_abs(s)) * (one - t_abs(s)))                                                              \
-    F(STEP, "step", NO_PARAM, FROM_OUTPUT, t_lt(x, zero, zero, t_lt(zero, x + one, one, x)), zero)
+    F(STEP, "step", CMLP_NO_PARAM, CMLP_FROM_OUTPUT, t_lt(x, zero, zero, t_lt(zero, x + one, one, x)), zero)
 
 #endif
 

@@ -76,7 +76,7 @@ void cmlp_limit_threads(int on);
 
 int cmlp_activation_id(const char *name);
 const char *cmlp_activation_name(int id);
-double cmlp_activation_default(int id); /* NO_PARAM: it has none */
+double cmlp_activation_default(int id); /* CMLP_NO_PARAM: it has none */
 int cmlp_loss_id(const char *name);
 const char *cmlp_loss_name(int id);
 double cmlp_loss_default(int id);

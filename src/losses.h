@@ -2,7 +2,7 @@
  * kernels/losses.c.
  *
  * F(id, name, default, on_logits, value, slope): the loss of one output z against its target t, and
- * d value / d z.  p is the parameter, NO_PARAM where there is none.  on_logits: z is taken before the
+ * d value / d z.  p is the parameter, CMLP_NO_PARAM where there is none.  on_logits: z is taken before the
  * output's activation.  A row's loss is the sum over its outputs.
  */
 #ifndef CMLP_LOSSES_H
@@ -11,15 +11,15 @@
 #include "activations.h"
 
 #define CMLP_LOSSES(F)                                                                                  \
-    F(SQUARED_ERROR, "squared_error", NO_PARAM, 0, (z - t) * (z - t) * half, z - t)                     \
-    F(BINARY_CROSS_ENTROPY, "binary_cross_entropy", NO_PARAM, 1, t_softplus(z) - t * z,                 \
+    F(SQUARED_ERROR, "squared_error", CMLP_NO_PARAM, 0, (z - t) * (z - t) * half, z - t)                     \
+    F(BINARY_CROSS_ENTROPY, "binary_cross_entropy", CMLP_NO_PARAM, 1, t_softplus(z) - t * z,                 \
       logistic(z) - t)                                                                                  \
-    F(ABSOLUTE_ERROR, "absolute_error", NO_PARAM, 0, t_abs(z - t), sign(z - t))                         \
+    F(ABSOLUTE_ERROR, "absolute_error", CMLP_NO_PARAM, 0, t_abs(z - t), sign(z - t))                         \
     F(HUBER, "huber", 1.0, 0, huber(z - t, p), t_clamp(z - t, -p, p))                                   \
     /* -t z where the sign is wrong; targets -1 and 1.  The slope at 0 is -t: training may start there. */ \
-    F(PERCEPTRON, "perceptron", NO_PARAM, 0, t_lt(zero, t * z, zero, -(t * z)),                         \
+    F(PERCEPTRON, "perceptron", CMLP_NO_PARAM, 0, t_lt(zero, t * z, zero, -(t * z)),                         \
       t_lt(zero, t * z, zero, z * zero - t))                                                            \
-    F(POISSON, "poisson", NO_PARAM, 1, t_exp(z) - t * z, t_exp(z) - t)
+    F(POISSON, "poisson", CMLP_NO_PARAM, 1, t_exp(z) - t * z, t_exp(z) - t)
 
 #endif
 

@@ -5,14 +5,14 @@
 
 typedef struct {
     const char *name;
-    double param; /* the default; NO_PARAM */
+    double param; /* the default; CMLP_NO_PARAM */
     int extra;    /* losses: on logits; optimizers: slots */
 } entry;
 
 #define ACTIVATION_ENTRY(id, name, default_p, source, f, df) {name, default_p, 0},
 #define LOSS_ENTRY(id, name, default_p, on_logits, value, slope) {name, default_p, on_logits},
-#define OPTIMIZER_ENTRY(id, name, slots, body) {name, NO_PARAM, slots},
-static const entry activations[] = {CMLP_ACTIVATIONS(ACTIVATION_ENTRY){"softmax", NO_PARAM, 0}};
+#define OPTIMIZER_ENTRY(id, name, slots, body) {name, CMLP_NO_PARAM, slots},
+static const entry activations[] = {CMLP_ACTIVATIONS(ACTIVATION_ENTRY){"softmax", CMLP_NO_PARAM, 0}};
 static const entry losses[] = {CMLP_LOSSES(LOSS_ENTRY){"softmax_cross_entropy", 0.0, 1}};
 static const entry optimizers[] = {CMLP_OPTIMIZERS(OPTIMIZER_ENTRY)};
 
@@ -39,7 +39,7 @@ const char *cmlp_activation_name(int id)
 double cmlp_activation_default(int id)
 {
     const entry *e = at(activations, CMLP_N_ACTIVATIONS, id);
-    return e ? e->param : NO_PARAM;
+    return e ? e->param : CMLP_NO_PARAM;
 }
 
 const char *cmlp_loss_name(int id)
@@ -51,7 +51,7 @@ const char *cmlp_loss_name(int id)
 double cmlp_loss_default(int id)
 {
     const entry *e = at(losses, CMLP_N_LOSSES, id);
-    return e ? e->param : NO_PARAM;
+    return e ? e->param : CMLP_NO_PARAM;
 }
 
 const char *cmlp_optimizer_name(int id)

@@ -83,8 +83,8 @@ static void activation_forward(const step *s, const pass *p, const region *r, co
 int cmlp_activation_needs_input(int activation)
 {
 #define SOURCE_ENTRY(id, name, default_p, source, f, df) source,
-    static const char sources[] = {CMLP_ACTIVATIONS(SOURCE_ENTRY) FROM_OUTPUT};
-    return sources[activation] == FROM_INPUT;
+    static const char sources[] = {CMLP_ACTIVATIONS(SOURCE_ENTRY) CMLP_FROM_OUTPUT};
+    return sources[activation] == CMLP_FROM_INPUT;
 }
 
 static void activation_back(const step *s, const pass *p, const region *r, const void *x, const void *y,

@@ -12,15 +12,15 @@
     /* v <- momentum v - lr g; w <- w + v, or with Nesterov's look ahead w + momentum v - lr g */       \
     F(SGD, "sgd", 1, s1 = t_fma(momentum, s1, -(lr * g));                                               \
       w = w + (nesterov ? t_fma(momentum, s1, -(lr * g)) : s1))                                   \
-    F(ADAM, "adam", 2, ADAM_STEP)                                                                       \
-    F(ADAMW, "adamw", 2, w = w - shrink * w; ADAM_STEP)                                                 \
+    F(ADAM, "adam", 2, CMLP_ADAM_STEP)                                                                       \
+    F(ADAMW, "adamw", 2, w = w - shrink * w; CMLP_ADAM_STEP)                                                 \
     /* s1 <- beta2 s1 + (1 - beta2) g^2; the step through a velocity s2 if there is momentum */         \
     F(RMSPROP, "rmsprop", 2, s1 = t_fma(beta2, s1, rest2 * g * g);                              \
       s2 = t_fma(momentum, s2, -(lr * g / (t_sqrt(s1) + eps))); w = w + s2)                             \
     F(ADAGRAD, "adagrad", 1, s1 = t_fma(g, g, s1); w = w - lr * g / (t_sqrt(s1) + eps))
 
 /* lr and eps already hold the bias corrections of the step. */
-#define ADAM_STEP                                                                                       \
+#define CMLP_ADAM_STEP                                                                                       \
     s1 = t_fma(beta1, s1, rest1 * g);                                                           \
     s2 = t_fma(beta2, s2, rest2 * g * g);                                                       \
     w = w - lr * s1 / (t_sqrt(s2) + eps)

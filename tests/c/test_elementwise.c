@@ -74,7 +74,7 @@ static const int sources[] = {CMLP_ACTIVATIONS(SOURCE_ENTRY)};
 static double parameter_of(int id)
 {
     double p = cmlp_activation_default(id);
-    return p == NO_PARAM ? 0.0 : p + 0.25;
+    return p == CMLP_NO_PARAM ? 0.0 : p + 0.25;
 }
 
 /* in_place: the output overwrites the input. */
@@ -89,7 +89,7 @@ static void test_activation(const duel *d, int id, size_t n, int in_place)
     }
     check_pair(d, in_place ? &x : &y, "activate", id, d->tolerance);
     /* The derivative's argument: rounded outputs, the same numbers in both precisions. */
-    for (size_t j = 0; j < n && sources[id] == FROM_OUTPUT; j++) {
+    for (size_t j = 0; j < n && sources[id] == CMLP_FROM_OUTPUT; j++) {
         float in = (float)moderate(2, j), out;
         double wide = in, wide_out;
         d->k[1]->activate(id, 1, &wide, p, &wide_out);
@@ -189,7 +189,7 @@ static void test_losses(const duel *d, size_t rows, size_t n)
     for (int id = 0; id < CMLP_N_LOSSES; id++)
         for (int bits = 0; bits < 16; bits++) {
             double p = cmlp_loss_default(id);
-            loss_case c = {bits & 1, bits >> 1 & 1, bits >> 2 & 1, bits >> 3, p == NO_PARAM ? 0.0 : p};
+            loss_case c = {bits & 1, bits >> 1 & 1, bits >> 2 & 1, bits >> 3, p == CMLP_NO_PARAM ? 0.0 : p};
             if (id == CMLP_SOFTMAX_CROSS_ENTROPY && c.weights)
                 c.param = 0.125;
             if (id == CMLP_SOFTMAX_CROSS_ENTROPY || !c.labels)
