@@ -79,7 +79,7 @@ ctest: .venv/build.stamp
 sanitize: .venv/build.stamp
 	.ci/ctest build/sanitize -DCMLP_WERROR=ON -DCMLP_SANITIZE=address
 
-# The thread sanitizer has to be told what OpenMP does: clang's runtime tells it, gcc's does not.
+# Clang: its thread sanitizer knows what its OpenMP does, too.
 sanitize-threads: .venv/build.stamp
 	TSAN_OPTIONS='ignore_noninstrumented_modules=1 halt_on_error=1' \
 	  .ci/ctest build/threads -DCMLP_WERROR=ON -DCMLP_SANITIZE=thread -DCMAKE_C_COMPILER=clang

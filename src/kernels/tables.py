@@ -2,11 +2,12 @@
 
     python3 src/kernels/tables.py > src/kernels/tables.h        (needs NumPy and mpmath)
 
-A polynomial in t = x - left is fitted by least squares of the relative error at Chebyshev points, after
-its first coefficient has been rounded to float32.
+A polynomial in t = x - left is fitted by least squares of the relative error at Chebyshev points,
+after its first coefficient has been rounded to float32.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import mpmath
 import numpy as np
@@ -39,7 +40,7 @@ def write(name: str, comment: str, rows: np.ndarray) -> None:
 def tanh_rows() -> np.ndarray:
     """Four intervals an octave from 1/16 to 16; the first reaches down to zero and is odd."""
     ends = [0.0, *[2.0**e * (1 + q / 4) for e in range(-4, 4) for q in range(4)][1:], 16.0]
-    rows = [polynomial(np.tanh, a, b, range(1, 6), 5) for a, b in zip(ends, ends[1:], strict=False)]
+    rows = [polynomial(np.tanh, a, b, range(1, 6), 5) for a, b in pairwise(ends)]
     rows[0] = polynomial(np.tanh, 0.0, ends[1], (1, 3, 5), 5)
     rows[0][1] = 1.0
     return np.array([ends[:-1], *np.array(rows).T])
@@ -58,6 +59,8 @@ def mills_rows() -> np.ndarray:
 
 print("/* Made by tables.py. */")
 print("#ifndef CMLP_TABLES_H\n#define CMLP_TABLES_H\n")
-write("tanh_table", "tanh: left ends of the intervals, then coefficients, lowest first.", tanh_rows())
+write(
+    "tanh_table", "tanh: left ends of the intervals, then coefficients, lowest first.", tanh_rows()
+)
 write("tail_table", "Q(t) e^(t^2/2) on [i/2, i/2 + 1/2): coefficients, lowest first.", mills_rows())
 print("#endif")
