@@ -71,7 +71,11 @@ class Fit:
 
     def step_count(self) -> int:
         """Iterations of the trainer so far."""
-        now, start = self.loop.cursor, self._start
+        return self._steps_until(self.loop.cursor)
+
+    def _steps_until(self, now: Cursor) -> int:
+        """Iterations of the trainer when the loop stood there."""
+        start = self._start
         steps = (now.epoch - start.epoch) * self.steps_per_epoch
         return self._first_step + steps + now.step_in_epoch - start.step_in_epoch
 
@@ -105,8 +109,8 @@ class Fit:
             self.tell("on_train_end")
 
     def _run_epochs(self) -> None:
-        while self.trainer.epoch < self.last_epoch and not self.stopped:
-            if self.loop.cursor.step_in_epoch == 0:
+        while not self.stopped and (now := self.loop.cursor).epoch < self.last_epoch:
+            if now.step_in_epoch == 0:
                 self.tell("on_epoch_begin")
             self._advance()
 
@@ -129,22 +133,22 @@ class Fit:
 
     def _advance(self) -> None:
         """Train up to the next event: the end of epochs, or what callbacks want within them."""
-        epochs, max_steps = self._stretch()
         before = self.loop.cursor
+        first_step = self._steps_until(before)
+        epochs, max_steps = self._stretch(self.last_epoch - before.epoch, first_step)
         n_steps = epochs * self.steps_per_epoch - before.step_in_epoch
         if max_steps is not None:
             n_steps = min(n_steps, max_steps)
-        lr, momentum = self._rates(n_steps)
-        self.loop.step_number = self.trainer.step_count
+        lr, momentum = self._rates(first_step, n_steps)
+        self.loop.step_number = first_step
         start = time.perf_counter()
         losses, status = self.loop.run(self.data, epochs, self.shuffle, lr, momentum, max_steps)
         elapsed = time.perf_counter() - start
         self._rate = n_steps / max(elapsed, 1e-9)
         self._seconds += elapsed
-        for i, loss in enumerate(losses):
-            rate = self._last_rate(lr, i, before)
-            self.end_epoch(before.epoch + i + 1, loss, self._seconds / len(losses), rate)
         if losses:
+            rates = self._last_rates(lr, len(losses), before)
+            self.end_epochs(before.epoch + 1, losses, self._seconds / len(losses), rates)
             self._seconds = 0.0
         if status == "diverged":
             self._diverged(lr)
@@ -170,10 +174,9 @@ class Fit:
             f"the weights are those after epoch {epoch}"
         )
 
-    def _stretch(self) -> tuple[int, int | None]:
-        """How many epochs to hand over, and after how many steps to pause."""
-        left = self.last_epoch - self.trainer.epoch
-        limits = [self._pace(c) for c in self.callbacks]
+    def _stretch(self, left: int, first_step: int) -> tuple[int, int | None]:
+        """How many of the epochs left to hand over, and after how many steps to pause."""
+        limits = [self._pace(c, first_step) for c in self.callbacks]
         scheduled = self.trainer.schedule is not None or not self._constant_momentum()
         limits.append(_MOST_RATES if scheduled else None)
         max_steps = min((n for n in limits if n is not None), default=None)
@@ -186,11 +189,11 @@ class Fit:
         at_once = int(self._rate * _AT_ONCE / self.steps_per_epoch)
         return max(1, min(left, at_once)), max_steps
 
-    def _pace(self, callback: Any) -> int | None:
+    def _pace(self, callback: Any, first_step: int) -> int | None:
         """Steps until this callback wants to be called within an epoch."""
         every = getattr(callback, "every_steps", None)
         if every is not None:
-            return int(every - self.trainer.step_count % every)
+            return int(every - first_step % every)
         seconds = getattr(callback, "every_seconds", None)
         if seconds is None:
             return None
@@ -200,34 +203,42 @@ class Fit:
         optimizer = self.trainer.optimizer
         return not isinstance(optimizer, Optimizer) or isinstance(optimizer.momentum, float)
 
-    def _rates(self, n_steps: int) -> tuple[float | Array, Array | None]:
-        first = self.trainer.step_count
+    def _rates(self, first: int, n_steps: int) -> tuple[float | Array, Array | None]:
         optimizer = self.trainer.optimizer
         momentum = (
             optimizer.momentum_values(first, n_steps) if isinstance(optimizer, Optimizer) else None
         )
         return self.trainer._rates(first, n_steps), momentum
 
-    def _last_rate(self, lr: float | Array, i: int, before: Cursor) -> float:
-        """Rate of the last step of the i-th epoch of a stretch."""
+    def _last_rates(self, lr: float | Array, n: int, before: Cursor) -> list[float]:
+        """Rates of the last steps of the n epochs of a stretch."""
         if isinstance(lr, float):
-            return lr
-        return float(lr[(i + 1) * self.steps_per_epoch - before.step_in_epoch - 1])
+            return [lr] * n
+        first = self.steps_per_epoch - before.step_in_epoch - 1
+        found: list[float] = lr[first :: self.steps_per_epoch][:n].tolist()
+        return found
 
-    def end_epoch(self, epoch: int, loss: float, seconds: float, lr: float) -> None:
-        """Add the epoch's row to the history; let schedule and callbacks see it."""
-        trainer = self.trainer
-        row: Row = {"epoch": epoch, "loss": loss}
+    def end_epochs(
+        self, first: int, losses: list[float], seconds: float, rates: list[float]
+    ) -> None:
+        """Add epochs to the history; let schedule and callbacks see the last.
+
+        There is one epoch at a time where any of them, or validation data, looks at each.
+        """
+        trainer, n = self.trainer, len(losses)
+        columns: dict[str, list[float]] = {"epoch": [*range(first, first + n)], "loss": losses}
         if self.held_out is not None:
             scores = trainer._scores(self.held_out)
-            row.update({f"validation_{name}": value for name, value in scores.items()})
-        row.update(lr=lr, seconds=seconds)
-        trainer.history.add(row)
+            columns.update({f"validation_{name}": [value] for name, value in scores.items()})
+        columns.update(lr=rates, seconds=[seconds] * n)
+        trainer.history._extend(columns, n)
         if isinstance(trainer.schedule, EpochSchedule):
-            trainer.schedule.observe(row[trainer.schedule.monitor])
+            trainer.schedule.observe(columns[trainer.schedule.monitor][-1])
         for callback in self.callbacks:
-            if hasattr(callback, "on_epoch_end") and callback.on_epoch_end(trainer, dict(row)):
-                self.stopped = True
+            if hasattr(callback, "on_epoch_end"):
+                row: Row = {name: column[-1] for name, column in columns.items()}
+                if callback.on_epoch_end(trainer, row):
+                    self.stopped = True
 
     # ---- telling callbacks ----
 
@@ -268,11 +279,9 @@ class Fit:
 
 def _wants_epochs(callback: Any) -> bool:
     """Tell whether a callback is to be called between epochs."""
-    kind = type(callback)
-    return any(
-        getattr(kind, name, None) not in (None, getattr(Callback, name)) or name in vars(callback)
-        for name in ("on_epoch_begin", "on_epoch_end")
-    )
+    methods = [getattr(callback, name, None) for name in ("on_epoch_begin", "on_epoch_end")]
+    idle = (None, Callback.on_epoch_begin, Callback.on_epoch_end)
+    return any(getattr(method, "__func__", method) not in idle for method in methods)
 
 
 def _sorted(callbacks: Iterable[Any]) -> Sequence[Any]:

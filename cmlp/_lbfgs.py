@@ -104,7 +104,7 @@ def fit_lbfgs(
         loop.cursor = Cursor(loop.cursor.epoch + 1)
         now = time.perf_counter()
         loss = float(intermediate_result.fun) - objective.penalty(w)
-        fit.end_epoch(loop.cursor.epoch, loss, now - clock, float("nan"))
+        fit.end_epochs(loop.cursor.epoch, [loss], now - clock, [float("nan")])
         clock = now
         if fit.stopped:
             raise StopIteration

@@ -32,11 +32,18 @@ class History:
 
     def add(self, row: Row) -> None:
         """Append the numbers of one epoch; what a row lacks is NaN."""
-        for name in row:
-            self._columns.setdefault(name, [float("nan")] * self._n)
+        self._extend({name: [value] for name, value in row.items()}, 1)
+
+    def _extend(self, columns: dict[str, list[float]], n: int) -> None:
+        """Append the numbers of ``n`` epochs; columns that are not given are NaN."""
+        for name in columns:
+            if name not in self._columns:
+                self._columns[name] = [float("nan")] * self._n
         for name, column in self._columns.items():
-            column[self._n :] = [row.get(name, float("nan"))]  # over what Ctrl-C has left of a row
-        self._n += 1
+            found = columns.get(name)
+            # over what Ctrl-C has left of a row
+            column[self._n :] = [float("nan")] * n if found is None else found
+        self._n += n
 
     def __len__(self) -> int:
         return self._n

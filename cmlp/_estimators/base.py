@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
+from inspect import signature
 from math import inf, isfinite, nan
 from typing import Any, ClassVar, Self
 
@@ -15,6 +18,7 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .._checks import Array
@@ -23,6 +27,7 @@ from .._loops import Data
 from ..callbacks import ProgressBar
 from ..errors import DivergenceError
 from ..history import History
+from ..layers import Dropout
 from ..losses import Loss
 from . import parameters
 from .bridge import TaskCallbacks
@@ -95,6 +100,17 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
     def _with_class_weight(self, y: Any, weight: Array | None, dtype: str) -> Array | None:
         """Weights of samples, those of their classes folded in."""
         return weight
+
+    def _validate_params(self) -> None:
+        """Check the parameters that are not the defaults."""
+        given = {
+            name: value
+            for name, default in _defaults(type(self)).items()
+            if (value := getattr(self, name)) is not default
+        }
+        validate_parameter_constraints(
+            self._parameter_constraints, given, caller_name=type(self).__name__
+        )
 
     # ---- fitting ----
 
@@ -184,6 +200,10 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
 
     def _validated(self, X: Any, y: Any, reset: bool, dtypes: list[Any]) -> tuple[Any, Any]:
         """X and y through scikit-learn's checks; X of one of these types, else of the first."""
+        if reset and is_plain(X, dtypes) and is_plain_target(y, len(X)):  # nothing to find there
+            self.n_features_in_ = X.shape[1]
+            vars(self).pop("feature_names_in_", None)
+            return X, y
         X, y = validate_data(
             self,
             X,
@@ -263,7 +283,9 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
         if getattr(optimizer, "decay_over_batch", False):
             scale = replace(scale, alpha=optimizer.weight_decay)
         threads = allowed_threads(self.n_threads)
-        return EstimatorTrainer(self, loss, optimizer, scale, threads, _seed_of(rng))
+        draws = any(isinstance(layer, Dropout) for layer in self.net_.layers)
+        seed = _seed_of(rng) if draws else 0
+        return EstimatorTrainer(self, loss, optimizer, scale, threads, seed)
 
     def _split(self, data: Data, own: Data | None, rng: RandomState) -> tuple[Data, Data | None]:
         """What to train on, and what to validate on."""
@@ -359,17 +381,11 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
 
     def _plain(self, X: Any) -> bool:
         """Whether X is what the net takes, and needs no further look."""
-        if type(X) is not np.ndarray or X.ndim != 2 or "net_" not in vars(self):
-            return False
-        net = self.net_
         return (
-            X.dtype == net.dtype
-            and X.shape[1] == net.n_in
-            and X.shape[0] > 0
-            and X.flags.c_contiguous
-            and X.flags.aligned
+            "net_" in vars(self)
             and "feature_names_in_" not in vars(self)
-            and is_finite(X)
+            and is_plain(X, (self.net_.dtype,))
+            and X.shape[1] == self.net_.n_in
         )
 
     def _plain_data(self, X: Any, y: Any) -> Data | None:
@@ -416,6 +432,35 @@ def _seed_of(rng: RandomState) -> int:
     """A word of the generator's state: what is drawn next stays what scikit-learn draws next."""
     state = rng.get_state(legacy=False)["state"]
     return int(state["key"][state["pos"] % len(state["key"])])
+
+
+@cache
+def _defaults(kind: type[BaseMLP]) -> dict[str, Any]:
+    """The parameters of a class and their defaults, in scikit-learn's order."""
+    parameters = signature(kind.__init__).parameters
+    return {name: parameters[name].default for name in kind._get_param_names()}
+
+
+def is_plain(X: Any, dtypes: Sequence[Any]) -> bool:
+    """Whether X is a matrix of one of these types that the core takes as it is."""
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.dtype in dtypes
+        and X.size > 0
+        and X.flags.c_contiguous
+        and X.flags.aligned
+        and is_finite(X)
+    )
+
+
+def is_plain_target(y: Any, n: int) -> bool:
+    """Whether y is a column of n numbers that need no further look."""
+    return (
+        type(y) is np.ndarray
+        and y.shape == (n,)
+        and (y.dtype.kind in "iub" or (y.dtype.kind == "f" and is_finite(y)))
+    )
 
 
 def is_finite(a: Array) -> bool:

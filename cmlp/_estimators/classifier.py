@@ -18,7 +18,7 @@ from .. import _checks
 from .._checks import Array
 from .._loops import Data
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
-from .base import BaseMLP, is_stochastic
+from .base import BaseMLP, is_plain_target, is_stochastic
 from .online import Features
 from .parameters import CONSTRAINTS, ClassWeight, WeightInit
 from .training import LossScale
@@ -305,7 +305,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _settle_outputs(self, y: Any, incremental: bool) -> None:
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(_one_column(y))
+            self._label_binarizer = _binarizer_of(_one_column(y))
             self.classes_ = self._label_binarizer.classes_
         elif self.warm_start and set(found := unique_labels(y)) != set(self.classes_):
             raise ValueError(
@@ -334,7 +334,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _positions(self, y: Array) -> Array:
         """Positions in ``classes_`` of labels; ValueError if one is not there."""
         try:
-            found = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+            found = np.minimum(self.classes_.searchsorted(y), len(self.classes_) - 1)
             strange = y[self.classes_[found] != y]
         except TypeError:  # numbers and strings do not compare
             strange = y
@@ -386,10 +386,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _plain_data(self, X: Any, y: Any) -> Data | None:
         if self._trainer is None or self._assigned() is not None or not self._plain(X):
             return None
-        plain = type(y) is np.ndarray and y.shape == X.shape[:1] and y.dtype.kind in "iub"
-        if not plain or self.class_weight is not None or self.warm_start:
+        if not is_plain_target(y, len(X)) or self.class_weight is not None or self.warm_start:
             return None
-        return Data(X, self._encode(y, X.dtype.name), None)
+        return Data(X, self._encode(y, self.net_.dtype), None)
 
     def _decode_one(self, y: Array) -> Any:
         if self.out_activation_ == "softmax":
@@ -410,6 +409,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             return None
         labels = self._encode(self.classes_, "float64").reshape(-1).tolist()
         return dict(zip(self.classes_.tolist(), labels, strict=True))
+
+
+def _binarizer_of(y: Any) -> LabelBinarizer:
+    """``LabelBinarizer().fit(y)``, without its looks at whole numbers that are labels for certain."""
+    binarizer = LabelBinarizer()
+    if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "iub":
+        return binarizer.fit(y)
+    classes = np.unique(y)
+    if 2 * len(classes) > len(y):  # scikit-learn warns of that
+        return binarizer.fit(y)
+    binarizer.classes_, binarizer.sparse_input_ = classes, False
+    binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
+    return binarizer
 
 
 def _one_column(y: Any) -> Any:

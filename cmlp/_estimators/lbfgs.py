@@ -84,7 +84,7 @@ class Lbfgs:
         self.loop.cursor = Cursor(self.loop.cursor.epoch + 1)
         loss = self._loss(float(intermediate_result.fun), w)
         now = time.perf_counter()
-        self.fit.end_epoch(self.loop.cursor.epoch, loss, now - self._clock, float("nan"))
+        self.fit.end_epochs(self.loop.cursor.epoch, [loss], now - self._clock, [float("nan")])
         self._clock = now
         if self.estimator.verbose:
             print(f"Iteration {self.loop.cursor.epoch}, loss = {loss:.8f}")

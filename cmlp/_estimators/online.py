@@ -48,6 +48,7 @@ class Single:
         self._predict = Segment(net.layers, 1).predictor.predict_one
         if trainer is not None:
             self._step = trainer.single_step()
+            self._rate_is_kept = trainer.schedule is None and trainer.power is None
 
     def outputs(self, x: Any) -> Array:
         """Outputs (n_out,) for a row."""
@@ -61,16 +62,18 @@ class Single:
         trainer = self.trainer
         if trainer is None:
             raise ValueError("learn_one needs a stochastic solver; solver is 'lbfgs'")
+        rate = trainer.optimizer.lr if self._rate_is_kept else trainer.rate()
         try:
             target = y if self.targets is None else self.targets[y]
-            loss: float = self._step(x, target, trainer.rate())
+            loss: float = self._step(x, target, rate)
         except (TypeError, KeyError):
             row, target = self.row(x), self.target(y)
-            loss = self._step(row, target, trainer.rate())
+            loss = self._step(row, target, rate)
         if not isfinite(loss):  # is it the sample's fault?
             self.row(x), self.target(y)
         trainer._counted(loss)
-        trainer.lower_rate(t)
+        if not self._rate_is_kept:
+            trainer.lower_rate(t)
         return loss
 
     def row(self, x: Any) -> Array:
@@ -124,6 +127,7 @@ class Online:
         def _single_targets(self) -> dict[Any, Any] | None: ...
         def _start(self, data: Data, random_state: Any, fresh: bool) -> None: ...
         def _sync(self) -> None: ...
+        def _net_changed(self) -> None: ...
 
     def learn_one(self, x: Any, y: Any) -> None:
         """Train on one sample.
@@ -149,7 +153,8 @@ class Online:
             single = self._ready(x)
         self.loss_ = single.learn(x, y, self.t_ + 1)
         self.t_ += 1
-        self._lists = None
+        if self._lists is not None:
+            self._net_changed()
 
     def predict_one(self, x: Any) -> Any:
         """The label of one sample; of a regressor its number, or an array of several.

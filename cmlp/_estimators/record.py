@@ -40,10 +40,13 @@ class Record:
         self.validation_scores_: list[float] | None = None
         self.validation_loss_curve_: list[float] | None = None
 
-    def _note(self, row: Row) -> None:
-        """Write down an epoch."""
-        self.loss_ = row["loss"]
-        self.loss_curve_.append(self.loss_)
+    def _note(self, losses: list[float], row: Row) -> None:
+        """Write down some epochs; ``row`` is the history's of the last of them.
+
+        There is only one where ``verbose``, ``restore_best`` or validation data look at each.
+        """
+        self.loss_ = losses[-1]
+        self.loss_curve_ += losses
         if self.verbose:
             print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
         validated = "validation_score" in row
@@ -51,12 +54,14 @@ class Record:
             self._note_score(row["validation_score"], row["validation_loss"])
         if validated and self.early_stopping:
             return
-        best = inf if self.best_loss_ is None else self.best_loss_
-        self._count(self.loss_ > best - self.tol)
-        if self.loss_ < best:
-            self.best_loss_ = self.loss_
-            if self.restore_best and not validated:
-                self._best_weights = self.net_.get_flat()
+        best = before = inf if self.best_loss_ is None else self.best_loss_
+        for loss in losses:
+            self._count(loss > best - self.tol)
+            if loss < best:
+                best = loss
+        self.best_loss_ = best
+        if best < before and self.restore_best and not validated:
+            self._best_weights = self.net_.get_flat()
 
     def _note_score(self, score: float, loss: float) -> None:
         """Write down how the validation data fare."""

@@ -187,7 +187,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         plain = type(y) is np.ndarray and y.dtype.kind == "f" and y.shape[:1] == X.shape[:1]
         if not plain or y.ndim > 2 or y.size != len(X) * self.n_outputs_ or not is_finite(y):
             return None
-        return Data(X, self._encode(y, X.dtype.name), None)
+        return Data(X, self._encode(y, self.net_.dtype), None)
 
     def _decode_one(self, y: Array) -> Any:
         y = self._response(y)

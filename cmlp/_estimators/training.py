@@ -96,21 +96,26 @@ class SampleOrder:
 
     def __init__(self, random_state: Any, n: int) -> None:
         self._random_state, self._last = random_state, np.arange(n)
-        self._drawn: dict[int, Array] = {}
+        self._first, self._drawn = 0, np.empty((0, n), np.int64)
 
     def of_epochs(self, first: int, n_epochs: int) -> Array:
         """Orders (n_epochs, n) of the epochs from ``first`` on, which never goes back."""
-        wanted = range(first, first + n_epochs)
-        drawn = {epoch: order for epoch, order in self._drawn.items() if epoch >= first}
-        self._drawn = drawn | {epoch: self._next() for epoch in wanted if epoch not in drawn}
-        return np.stack([self._drawn[epoch] for epoch in wanted])
+        known = self._drawn[first - self._first :]
+        if len(known) < n_epochs:
+            known = np.concatenate([known, self._draw(n_epochs - len(known))])
+        self._first, self._drawn = first, known
+        return known[:n_epochs]
 
-    def _next(self) -> Array:
+    def _draw(self, n_epochs: int) -> Array:
         rng = self._random_state = check_random_state(self._random_state)
-        places = np.arange(len(self._last))
-        rng.shuffle(places)
-        self._last = self._last[places]
-        return self._last
+        n = len(self._last)
+        orders = np.empty((n_epochs, n), np.int64)
+        for order in orders:
+            places = np.arange(n)
+            rng.shuffle(places)
+            order[:] = self._last[places]
+            self._last = order
+        return orders
 
 
 class EstimatorLoop(CompiledLoop):
@@ -285,8 +290,8 @@ class EstimatorFit(Fit):
         self.estimator = estimator
         self._constant = trainer.scale.constant(data)
 
-    def _stretch(self) -> tuple[int, int | None]:
-        epochs, max_steps = super()._stretch()
+    def _stretch(self, left: int, first_step: int) -> tuple[int, int | None]:
+        epochs, max_steps = super()._stretch(left, first_step)
         return int(min(epochs, self._epochs_to_rule())), max_steps
 
     def _epochs_to_rule(self) -> float:
@@ -297,13 +302,17 @@ class EstimatorFit(Fit):
         left: float = e.n_iter_no_change + 1 - e._no_improvement_count
         return max(1.0, left)
 
-    def end_epoch(self, epoch: int, loss: float, seconds: float, lr: float) -> None:
-        super().end_epoch(epoch, loss + self._constant, seconds, lr)
-        e = self.estimator
-        e.n_iter_ += 1
-        e.t_ += len(self.data)
+    def end_epochs(
+        self, first: int, losses: list[float], seconds: float, rates: list[float]
+    ) -> None:
+        if self._constant:
+            losses = [loss + self._constant for loss in losses]
+        super().end_epochs(first, losses, seconds, rates)
+        e, n = self.estimator, len(losses)
+        e.n_iter_ += n
+        e.t_ += n * len(self.data)
         e._net_changed()
-        e._note(self.trainer.history.last())
+        e._note(losses, self.trainer.history.last())
         self.trainer.lower_rate(e.t_)
         if e._no_improvement_count > e.n_iter_no_change:
             self._settled()
@@ -311,14 +320,16 @@ class EstimatorFit(Fit):
     def _settled(self) -> None:
         """Stop, or go on at a lower rate."""
         e, optimizer = self.estimator, self.trainer.optimizer
-        what = "Validation score" if e.early_stopping else "Training loss"
-        text = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} epochs."
         if e.solver == "sgd" and e.learning_rate == "adaptive" and optimizer.lr > 1e-6:
             optimizer.lr /= 5.0
             e._no_improvement_count = 0
-            text += f" Setting learning rate to {optimizer.lr:f}"
+            then = f"Setting learning rate to {optimizer.lr:f}"
         else:
             self.stopped = True
-            text += " Stopping."
+            then = "Stopping."
         if e.verbose:
-            print(text)
+            what = "Validation score" if e.early_stopping else "Training loss"
+            print(
+                f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} epochs. "
+                f"{then}"
+            )
