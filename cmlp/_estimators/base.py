@@ -103,9 +103,10 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
 
     def _validate_params(self) -> None:
         """Check the parameters that are not the defaults."""
+        kind: Any = type(self)
         given = {
             name: value
-            for name, default in _defaults(type(self)).items()
+            for name, default in _defaults(kind).items()
             if (value := getattr(self, name)) is not default
         }
         validate_parameter_constraints(
@@ -202,7 +203,7 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
         """X and y through scikit-learn's checks; X of one of these types, else of the first."""
         if reset and is_plain(X, dtypes) and is_plain_target(y, len(X)):  # nothing to find there
             self.n_features_in_ = X.shape[1]
-            vars(self).pop("feature_names_in_", None)
+            self.__dict__.pop("feature_names_in_", None)
             return X, y
         X, y = validate_data(
             self,

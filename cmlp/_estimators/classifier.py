@@ -334,7 +334,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _positions(self, y: Array) -> Array:
         """Positions in ``classes_`` of labels; ValueError if one is not there."""
         try:
-            found = np.minimum(self.classes_.searchsorted(y), len(self.classes_) - 1)
+            found: Array = np.minimum(self.classes_.searchsorted(y), len(self.classes_) - 1)
             strange = y[self.classes_[found] != y]
         except TypeError:  # numbers and strings do not compare
             strange = y
@@ -412,7 +412,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
 
 def _binarizer_of(y: Any) -> LabelBinarizer:
-    """``LabelBinarizer().fit(y)``, without its looks at whole numbers that are labels for certain."""
+    """``LabelBinarizer().fit(y)``, without its looks at whole numbers that are labels."""
     binarizer = LabelBinarizer()
     if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "iub":
         return binarizer.fit(y)
