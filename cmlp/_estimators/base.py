@@ -18,7 +18,10 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils._param_validation import (
+    InvalidParameterError,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .._checks import Array
@@ -103,10 +106,9 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
 
     def _validate_params(self) -> None:
         """Check the parameters that are not the defaults."""
-        kind: Any = type(self)
         given = {
             name: value
-            for name, default in _defaults(kind).items()
+            for name, default in _defaults(type(self)).items()
             if (value := getattr(self, name)) is not default
         }
         validate_parameter_constraints(
@@ -436,10 +438,16 @@ def _seed_of(rng: RandomState) -> int:
 
 
 @cache
-def _defaults(kind: type[BaseMLP]) -> dict[str, Any]:
-    """The parameters of a class and their defaults, in scikit-learn's order."""
+def _defaults(kind: type[Any]) -> dict[str, Any]:
+    """The parameters of a class, in scikit-learn's order, and their defaults if they are valid."""
     parameters = signature(kind.__init__).parameters
-    return {name: parameters[name].default for name in kind._get_param_names()}
+    found = {name: parameters[name].default for name in kind._get_param_names()}
+    for name, default in found.items():
+        try:
+            validate_parameter_constraints(kind._parameter_constraints, {name: default}, "")
+        except InvalidParameterError:  # a subclass's
+            found[name] = object()
+    return found
 
 
 def is_plain(X: Any, dtypes: Sequence[Any]) -> bool:

@@ -416,11 +416,8 @@ def _binarizer_of(y: Any) -> LabelBinarizer:
     binarizer = LabelBinarizer()
     if type(y) is not np.ndarray or y.ndim != 1 or y.dtype.kind not in "iub":
         return binarizer.fit(y)
-    classes = np.unique(y)
-    if 2 * len(classes) > len(y):  # scikit-learn warns of that
-        return binarizer.fit(y)
-    binarizer.classes_, binarizer.sparse_input_ = classes, False
-    binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
+    binarizer.classes_, binarizer.sparse_input_ = np.unique(y), False
+    binarizer.y_type_ = "multiclass" if len(binarizer.classes_) > 2 else "binary"
     return binarizer
 
 
