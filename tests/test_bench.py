@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cmlp.bench import inference, mixed, nets, report, roofline, rounds, train, worker
+from cmlp.bench import end_to_end, inference, mixed, nets, report, roofline, rounds, train, worker
 from cmlp.bench.__main__ import disagreements, main, parser, start_workers
 from cmlp.bench.peers import plain_numpy, turns
 
@@ -286,6 +286,22 @@ def test_turns_with_numpy(tmp_path: Path) -> None:
         assert case[side]["alone"] > 0
         assert case[side]["by_turns"] > 0 and case[side]["ratio"] > 0
     assert "| 128 wide, 128" in (tmp_path / "tables.md").read_text(encoding="utf-8")
+
+
+def test_estimators_are_timed_at_equal_epochs() -> None:
+    pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 is not there")
+    with ExitStack() as stack:
+        workers, missing = start_workers(stack, ["cmlp", "sklearn"], 1, None)
+        assert not missing
+        session = rounds.Session(workers, "float64", 1, True, rounds.Effort(2, 0.001))
+        [iris] = end_to_end.measure_small_sets(session)
+        assert [row["variant"] for row in iris["rows"]] == ["cmlp", "scikit-learn"]
+        assert all("problem" not in row for row in iris["rows"])
+        assert iris["times_faster"] > 0
+        spec = {"name": "iris", "hidden": [4], "epochs": 5000, "dtype": "float64", "threads": 1}
+        job = {"section": "small sets", "variant": "cmlp", "spec": spec}
+        with pytest.raises(rounds.WorkerError, match="fit stopped after"):
+            workers["cmlp"].ask(do="open", key="0", **job)
 
 
 def test_every_call_is_timed_as_often() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -235,12 +235,18 @@ class Epoch:
 class SmallSet:
     """`fit` of the classifier with default settings on one of scikit-learn's small sets."""
 
-    def __init__(self, name: str, dtype: str, threads: int) -> None:
+    def __init__(
+        self, name: str, hidden: Sequence[int], epochs: int, dtype: str, threads: int
+    ) -> None:
         self.x, self.t = read_small_set(name, dtype)
+        self.setting: dict[str, Any] = {"hidden_layer_sizes": tuple(hidden), "max_iter": epochs}
 
     def check(self) -> list[float]:
-        """Accuracy on the training part."""
-        return [float(self.fit().score(self.x, self.t))]
+        """The loss of the last epoch."""
+        model = self.fit()
+        if model.n_iter_ != self.setting["max_iter"]:
+            raise RuntimeError(f"fit stopped after {model.n_iter_} epochs")
+        return [float(model.loss_)]
 
     def run(self, n: int) -> None:
         """`fit`, n times."""
@@ -249,7 +255,7 @@ class SmallSet:
 
     def fit(self) -> Any:
         """A fitted classifier."""
-        return cmlp.MLPClassifier(random_state=0).fit(self.x, self.t)
+        return cmlp.MLPClassifier(**self.setting, random_state=0).fit(self.x, self.t)
 
 
 def by_turns(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,12 +110,18 @@ class Epoch:
 class SmallSet:
     """`fit` of the classifier with default settings on one of the small sets."""
 
-    def __init__(self, name: str, dtype: str, threads: int) -> None:
+    def __init__(
+        self, name: str, hidden: Sequence[int], epochs: int, dtype: str, threads: int
+    ) -> None:
         self.x, self.t = read_small_set(name, dtype)
+        self.setting: dict[str, Any] = {"hidden_layer_sizes": tuple(hidden), "max_iter": epochs}
 
     def check(self) -> list[float]:
-        """Accuracy on the training part."""
-        return [float(self.fit().score(self.x, self.t))]
+        """The loss of the last epoch."""
+        model = self.fit()
+        if model.n_iter_ != self.setting["max_iter"]:
+            raise RuntimeError(f"fit stopped after {model.n_iter_} epochs")
+        return [float(model.loss_)]
 
     def run(self, n: int) -> None:
         """`fit`, n times."""
@@ -124,7 +130,7 @@ class SmallSet:
 
     def fit(self) -> Any:
         """A fitted classifier."""
-        return MLPClassifier(random_state=0).fit(self.x, self.t)
+        return MLPClassifier(**self.setting, random_state=0).fit(self.x, self.t)
 
 
 TASKS: dict[tuple[str, str], Callable[..., Task]] = {

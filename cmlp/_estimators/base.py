@@ -106,9 +106,10 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
 
     def _validate_params(self) -> None:
         """Check the parameters that are not the defaults."""
+        kind: Any = type(self)
         given = {
             name: value
-            for name, default in _defaults(type(self)).items()
+            for name, default in _defaults(kind).items()
             if (value := getattr(self, name)) is not default
         }
         validate_parameter_constraints(
