@@ -11,37 +11,54 @@
 #define MR_MAX 12
 static const unsigned char tile_rows[NV_MAX + 1] = TILE_ROWS;
 
+/* Adds a(i, p) b[p][j] to the accumulators; a and b point to the p-th. */
+INLINE void add_product(const size_t mr, const size_t nv, const real *a, size_t stride, const real *b,
+                        v acc[MR_MAX][NV_MAX])
+{
+    v row[NV_MAX];
+#pragma GCC unroll 4
+    for (size_t j = 0; j < nv; j++)
+        row[j] = vload(b + j * VW);
+#pragma GCC unroll 12
+    for (size_t i = 0; i < mr; i++) {
+        v x = vset(a[i * stride]);
+#pragma GCC unroll 4
+        for (size_t j = 0; j < nv; j++)
+            acc[i][j] = vfma(x, row[j], acc[i][j]);
+    }
+}
+
+/* Rows of x lie too far apart for the processor to fetch them by itself. */
+#define ROWS_AHEAD 16
+
 /* c[i][j] = init[i][j] + sum over p < k of a(i, p) b[p][j] for an mr x nv tile.
  * transposed: a(i, p) = a[p * lda + i] (both operands by rows p: the weight gradient), else a[i * lda + p].
  * init may be c, or a row of bias or zeros with ldi = 0.  c must not overlap a or b. */
-INLINE void tile(const int mr, const int nv, const int transposed, size_t k, const real *restrict a,
+INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t k, const real *restrict a,
                  size_t lda, const real *restrict b, size_t ldb, const real *init, size_t ldi, real *c,
                  size_t ldc)
 {
+    const size_t step = transposed ? lda : 1, stride = transposed ? 1 : lda;
     v acc[MR_MAX][NV_MAX];
 #pragma GCC unroll 12
-    for (int i = 0; i < mr; i++)
+    for (size_t i = 0; i < mr; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < nv; j++)
-            acc[i][j] = vload(init + (size_t)i * ldi + (size_t)j * VW);
-    for (size_t p = 0; p < k; p++) {
-        v row[NV_MAX];
+        for (size_t j = 0; j < nv; j++)
+            acc[i][j] = vload(init + i * ldi + j * VW);
+    for (size_t p = k / 4; p; p--)
 #pragma GCC unroll 4
-        for (int j = 0; j < nv; j++)
-            row[j] = vload(b + p * ldb + (size_t)j * VW);
-#pragma GCC unroll 12
-        for (int i = 0; i < mr; i++) {
-            v x = vset(transposed ? a[p * lda + (size_t)i] : a[(size_t)i * lda + p]);
-#pragma GCC unroll 4
-            for (int j = 0; j < nv; j++)
-                acc[i][j] = vfma(x, row[j], acc[i][j]);
+        for (int l = 0; l < 4; l++, a += step, b += ldb) {
+            if (transposed)
+                __builtin_prefetch(a + ROWS_AHEAD * step);
+            add_product(mr, nv, a, stride, b, acc);
         }
-    }
+    for (size_t p = k % 4; p; p--, a += step, b += ldb)
+        add_product(mr, nv, a, stride, b, acc);
 #pragma GCC unroll 12
-    for (int i = 0; i < mr; i++)
+    for (size_t i = 0; i < mr; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < nv; j++)
-            vstore(c + (size_t)i * ldc + (size_t)j * VW, acc[i][j]);
+        for (size_t j = 0; j < nv; j++)
+            vstore(c + i * ldc + j * VW, acc[i][j]);
 }
 
 typedef void tile_fn(size_t k, const real *a, size_t lda, const real *b, size_t ldb, const real *init,
@@ -78,7 +95,7 @@ void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda
     real *c = c_;
     size_t k0 = 0;
     do {
-        size_t kc = min_size(K_BLOCK, k - k0);
+        size_t kc = min_size(PRODUCT_BLOCK, k - k0);
         for (size_t c0 = 0; c0 < n; c0 += nr) {
             size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];
             const real *panel = b + c0 * k + k0 * nv * VW;
@@ -98,8 +115,8 @@ void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, 
 {
     const real *x = x_, *dy = dy_;
     real *g = g_;
-    for (size_t k0 = 0; k0 < k; k0 += K_BLOCK) {
-        size_t kc = min_size(K_BLOCK, k - k0);
+    for (size_t k0 = 0; k0 < k; k0 += OUTER_BLOCK) {
+        size_t kc = min_size(OUTER_BLOCK, k - k0);
         int keep = accumulate || k0;
         for (size_t c0 = 0; c0 < n; c0 += nr) {
             size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];

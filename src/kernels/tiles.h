@@ -42,11 +42,10 @@
 #define NV_MAX 8
 #endif
 
-/* Blocks of the products, in elements.  K_BLOCK rows of a panel and the tile of the other operand stay in
- * L1; OUT_ROWS x OUT_PANELS panels of a weight gradient, with the K_BLOCK rows of both operands that make
- * it, stay in L2. */
-#define K_BLOCK 256
-#define OUT_ROWS 256
-#define OUT_PANELS 8
+/* Blocks of the products, in rows of the second operand.  PRODUCT_BLOCK rows of a panel stay in L2, and the
+ * tile of the other operand in L1; a result is read and written again for each block.  OUTER_BLOCK rows of
+ * both operands of a weight gradient stay in L2, with the part of the gradient that they make. */
+#define PRODUCT_BLOCK 1024
+#define OUTER_BLOCK 256
 
 #endif
