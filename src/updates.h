@@ -16,13 +16,13 @@
     F(ADAMW, "adamw", 2, w = w - shrink * w; CMLP_ADAM_STEP)                                                 \
     /* s1 <- beta2 s1 + (1 - beta2) g^2; the step through a velocity s2 if there is momentum */         \
     F(RMSPROP, "rmsprop", 2, s1 = t_fma(beta2, s1, rest2 * g * g);                              \
-      s2 = t_fma(momentum, s2, -(lr * g / (t_sqrt(s1) + eps))); w = w + s2)                             \
-    F(ADAGRAD, "adagrad", 1, s1 = t_fma(g, g, s1); w = w - lr * g / (t_sqrt(s1) + eps))
+      s2 = t_fma(momentum, s2, -t_over_root(lr * g, s1, eps)); w = w + s2)                             \
+    F(ADAGRAD, "adagrad", 1, s1 = t_fma(g, g, s1); w = w - t_over_root(lr * g, s1, eps))
 
 /* lr and eps already hold the bias corrections of the step. */
 #define CMLP_ADAM_STEP                                                                                       \
     s1 = t_fma(beta1, s1, rest1 * g);                                                           \
     s2 = t_fma(beta2, s2, rest2 * g * g);                                                       \
-    w = w - lr * s1 / (t_sqrt(s2) + eps)
+    w = w - t_over_root(lr * s1, s2, eps)
 
 #endif

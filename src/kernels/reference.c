@@ -22,6 +22,7 @@ typedef float real;
 static inline real t_set(real x) { return x; }
 static inline real t_lt(real a, real b, real x, real y) { return a < b ? x : y; }
 static inline real t_clamp(real x, real lo, real hi) { return x < lo ? lo : x > hi ? hi : x; }
+static inline real t_over_root(real a, real b, real eps) { return a / (FN(sqrt)(b) + eps); }
 static inline real t_normal_tail(real t, real times)
 {
     return (real)(0.5 * (double)times * erfc((double)t * 0.70710678118654752440));
@@ -32,7 +33,6 @@ static inline real t_exp_scaled(real x, int k) { return (real)ldexpl(expl((long 
 #define t_log1p_unit FN(log1p)
 #define t_tanh FN(tanh)
 #define t_abs FN(fabs)
-#define t_sqrt FN(sqrt)
 #define t_fma FN(fma)
 #include "../activations.h"
 #include "../losses.h"
