@@ -153,8 +153,9 @@ INLINE v vreciprocal_mid(v b)
 #endif
 }
 
-/* a / (sqrt(b) + eps) for b >= 0 and eps > 0.  Where vectors are long, estimates that multiply-adds improve cost
- * half as much as the two instructions, which do one vector after the other; a root of infinity is cut off. */
+/* a / (sqrt(b) + eps) for b >= 0 and eps > 0.  Where vectors are long, estimates that multiply-adds improve
+ * cost half as much as the two instructions, which do one vector after the other; a root of infinity is cut
+ * off. */
 INLINE v vover_root(v a, v b, v eps)
 {
 #if defined(CMLP_ISA_avx512)
