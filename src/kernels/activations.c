@@ -11,8 +11,9 @@
         (void)p, (void)zero, (void)one;                                                                 \
         return f;                                                                                       \
     }                                                                                                   \
-    static void activate_##id(size_t n, const real *x, v p, real *y)                                    \
+    static void activate_##id(size_t n, const real *x, real param, real *y)                             \
     {                                                                                                   \
+        const v p = vset(param);                                                                        \
         size_t i = 0;                                                                                   \
         for (; i + VW <= n; i += VW)                                                                    \
             vstore(y + i, forward_##id(vload(x + i), p));                                               \
@@ -28,8 +29,9 @@ CMLP_ACTIVATIONS(FORWARD)
         (void)s, (void)p, (void)zero, (void)one;                                                        \
         return df;                                                                                      \
     }                                                                                                   \
-    static void derive_##id(size_t n, const real *dy, const real *s, v p, real *dx)                     \
+    static void derive_##id(size_t n, const real *dy, const real *s, real param, real *dx)              \
     {                                                                                                   \
+        const v p = vset(param);                                                                        \
         size_t i = 0;                                                                                   \
         for (; i + VW <= n; i += VW)                                                                    \
             vstore(dx + i, vload(dy + i) * derivative_##id(vload(s + i), p));                           \
@@ -42,18 +44,18 @@ CMLP_ACTIVATIONS(DERIVATIVE)
 
 #define FORWARD_ENTRY(id, name, default_p, source, f, df) activate_##id,
 #define DERIVATIVE_ENTRY(id, name, default_p, source, f, df) derive_##id,
-static void (*const activate_table[])(size_t, const real *, v, real *) = {CMLP_ACTIVATIONS(FORWARD_ENTRY)};
-static void (*const derive_table[])(size_t, const real *, const real *, v,
+static void (*const activate_table[])(size_t, const real *, real, real *) = {CMLP_ACTIVATIONS(FORWARD_ENTRY)};
+static void (*const derive_table[])(size_t, const real *, const real *, real,
                                     real *) = {CMLP_ACTIVATIONS(DERIVATIVE_ENTRY)};
 
 void CMLP_NAME(activate)(int id, size_t n, const void *x, double param, void *y)
 {
-    activate_table[id](n, x, vset((real)param), y);
+    activate_table[id](n, x, (real)param, y);
 }
 
 void CMLP_NAME(derive)(int id, size_t n, const void *dy, const void *s, double param, void *dx)
 {
-    derive_table[id](n, dy, s, vset((real)param), dx);
+    derive_table[id](n, dy, s, (real)param, dx);
 }
 
 void CMLP_NAME(softmax)(size_t rows, size_t n, const void *x_, size_t ldx, int as_log, void *y_, size_t ldy)

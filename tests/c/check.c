@@ -9,6 +9,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 static unsigned long n_checks, n_failures;
 
@@ -34,6 +37,21 @@ static double relative_error(double got, double want)
         return 0.0;
     double error = fabs(got - want) / (fabs(want) + 1.0);
     return isnan(error) ? INFINITY : error;
+}
+
+void check_upper_halves(const cmlp_kernels *k, const char *kernel)
+{
+#if defined(__x86_64__)
+    enum { OSXSAVE = 1 << 27, XGETBV_1 = 1 << 2, UPPER_HALVES = 1 << 2, UPPER_256 = 1 << 6 };
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & OSXSAVE) || !__get_cpuid_count(13, 1, &a, &b, &c, &d) ||
+        !(a & XGETBV_1))
+        return;
+    __asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(1));
+    CHECK(!(a & (UPPER_HALVES | UPPER_256)), "%s %s leaves upper halves of registers in use", k->isa, kernel);
+#else
+    (void)k, (void)kernel;
+#endif
 }
 
 int check_near(double got, double want, double tolerance) { return relative_error(got, want) <= tolerance; }

@@ -86,6 +86,7 @@ static void test_activation(const duel *d, int id, size_t n, int in_place)
     for (int i = 0; i < 2; i++) {
         matrix *to = in_place ? &x.m[i] : &y.m[i];
         d->k[i]->activate(id, n, x.m[i].data, p, to->data);
+        check_upper_halves(d->k[i], "activate");
     }
     check_pair(d, in_place ? &x : &y, "activate", id, d->tolerance);
     /* The derivative's argument: rounded outputs, the same numbers in both precisions. */
@@ -100,6 +101,7 @@ static void test_activation(const duel *d, int id, size_t n, int in_place)
     for (int i = 0; i < 2; i++) {
         matrix *to = in_place ? &dy.m[i] : &y.m[i];
         d->k[i]->derive(id, n, dy.m[i].data, s.m[i].data, p, to->data);
+        check_upper_halves(d->k[i], "derive");
     }
     check_pair(d, in_place ? &dy : &y, "derive", id, d->tolerance);
     pair_free(&x), pair_free(&y), pair_free(&dy), pair_free(&s);
@@ -112,6 +114,7 @@ static void test_softmax(const duel *d, size_t rows, size_t n, int as_log, int i
     for (int i = 0; i < 2; i++) {
         matrix *to = in_place ? &x.m[i] : &y.m[i];
         d->k[i]->softmax(rows, n, x.m[i].data, x.m[i].ld, as_log, to->data, to->ld);
+        check_upper_halves(d->k[i], "softmax");
     }
     check_pair(d, in_place ? &x : &y, "softmax", as_log, d->tolerance);
     matrix_fill(&y.m[0], fraction, 3);
@@ -119,6 +122,7 @@ static void test_softmax(const duel *d, size_t rows, size_t n, int as_log, int i
     for (int i = 0; i < 2; i++) {
         matrix *to = in_place ? &dy.m[i] : &dx.m[i];
         d->k[i]->softmax_back(rows, n, dy.m[i].data, dy.m[i].ld, y.m[i].data, y.m[i].ld, to->data, to->ld);
+        check_upper_halves(d->k[i], "softmax_back");
     }
     check_pair(d, in_place ? &dy : &dx, "softmax_back", 0, d->tolerance * (double)n);
     pair_free(&x), pair_free(&y), pair_free(&dy), pair_free(&dx);
@@ -136,6 +140,7 @@ static void test_prelu(const duel *d, size_t rows, size_t n, int in_place)
         k->prelu_back(rows, n, dy.m[i].data, dy.m[i].ld, x.m[i].data, x.m[i].ld, slope.m[i].data, to_dx->data,
                       to_dx->ld);
         k->prelu(rows, n, x.m[i].data, x.m[i].ld, slope.m[i].data, to_y->data, to_y->ld);
+        check_upper_halves(k, "prelu");
     }
     check_pair(d, &dslope, "prelu_slope", in_place, d->tolerance * (double)rows);
     check_pair(d, in_place ? &dy : &dx, "prelu_back", in_place, d->tolerance);
@@ -173,6 +178,7 @@ static void test_loss(const duel *d, int id, size_t rows, size_t n, const loss_c
                                .dz = c->gradient ? gradient->m[i].data : NULL,
                                .lddz = gradient->m[i].ld};
         total[i] = d->k[i]->loss(id, &args);
+        check_upper_halves(d->k[i], "loss");
     }
     CHECK(check_near(total[0], total[1], d->tolerance * 4.0), "%s loss %d, %zux%zu: %.9g for %.9g",
           d->k[0]->isa, id, rows, n, total[0], total[1]);
@@ -205,9 +211,11 @@ static void test_update(const duel *d, size_t n, const cmlp_update_args *args)
     pair s1 = vector_new(d, n, positive, 3), s2 = vector_new(d, n, positive, 4);
     int slots = cmlp_optimizer_slots(args->kind);
     for (int step = 0; step < 3; step++)
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < 2; i++) {
             d->k[i]->update(n, w.m[i].data, g.m[i].data, slots > 0 ? s1.m[i].data : NULL,
                             slots > 1 ? s2.m[i].data : NULL, args);
+            check_upper_halves(d->k[i], "update");
+        }
     check_pair(d, &w, "update w", args->kind, d->tolerance * 4.0);
     check_pair(d, &s1, "update slot 1", args->kind, d->tolerance * 4.0);
     check_pair(d, &s2, "update slot 2", args->kind, d->tolerance * 4.0);
@@ -261,6 +269,7 @@ static void test_random_factors(const duel *d, size_t rows, size_t n, int slopes
     matrix x = matrix_new(k, rows, n, padded(k, n)), factors = matrix_new(k, rows, n, padded(k, n));
     matrix_fill(&x, fraction, 1);
     k->random_factors(rows, n, x.ld, slopes ? x.data : NULL, &args, factors.data);
+    check_upper_halves(k, "random_factors");
     for (size_t r = 0; r < rows; r++)
         for (size_t j = 0; j < n; j++) {
             double want = factor_of(&args, r, j, matrix_get(&x, r, j)), got = matrix_get(&factors, r, j);
@@ -294,8 +303,11 @@ static void test_vectors(const duel *d, size_t n)
     double sum[2];
     for (int i = 0; i < 2; i++) {
         d->k[i]->multiply(n, x.m[i].data, y.m[i].data, y.m[i].data);
+        check_upper_halves(d->k[i], "multiply");
         d->k[i]->add(n, x.m[i].data, y.m[i].data);
+        check_upper_halves(d->k[i], "add");
         sum[i] = d->k[i]->sum_squares(n, x.m[i].data);
+        check_upper_halves(d->k[i], "sum_squares");
     }
     check_pair(d, &y, "multiply and add", 0, d->tolerance);
     CHECK(check_near(sum[0], sum[1], 1e-13), "%s sum_squares of %zu: %.17g for %.17g", d->k[0]->isa, n,

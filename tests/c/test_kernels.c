@@ -57,6 +57,7 @@ static void test_product(const cmlp_kernels *k, shape s, size_t nr, int bias, va
     matrix_fill(&a, value, 1);
     matrix_fill(&add, value, 3);
     k->product(s.m, wide, s.k, a.data, a.ld, b.data, nr, bias ? add.data : NULL, c.data, c.ld);
+    check_upper_halves(k, "product");
     for (size_t i = 0; i < s.m; i++)
         for (size_t j = 0; j < s.n; j++) {
             double want = bias ? value(3, j) : 0.0;
@@ -81,6 +82,7 @@ static void test_outer(const cmlp_kernels *k, shape s, size_t nr, int accumulate
     for (size_t i = 0; i < g.n; i++)
         matrix_put(&g, 0, i, 1.0);
     k->outer(m0, m1, wide, s.k, x.data, x.ld, dy.data, dy.ld, nr, accumulate, g0, g_rows, g.data);
+    check_upper_halves(k, "outer");
     for (size_t i = g0; i < m1; i++)
         for (size_t j = 0; j < s.n; j++) {
             double want = i < m0 || accumulate ? 1.0 : 0.0;
@@ -100,6 +102,7 @@ static void test_column_sums(const cmlp_kernels *k, shape s, int accumulate, val
     matrix_fill(&dy, value, 1);
     matrix_fill(&db, value, 2);
     k->column_sums(s.n, s.k, dy.data, dy.ld, accumulate, db.data);
+    check_upper_halves(k, "column_sums");
     for (size_t j = 0; j < s.n; j++) {
         double want = accumulate ? value(2, j) : 0.0;
         for (size_t p = 0; p < s.k; p++)
@@ -122,6 +125,7 @@ static void test_transpose(const cmlp_kernels *k, size_t n_in, size_t n_out)
     for (int a = 0; a < 2; a++)
         for (int b = 0; b < 2; b++)
             k->transpose(n_in, n_out, nr, nr_t, cols[a], cols[a + 1], rows[b], rows[b + 1], w.data, wt.data);
+    check_upper_halves(k, "transpose");
     for (size_t o = 0; o < n_out; o++)
         for (size_t p = 0; p < wide_t; p++) {
             double want = p < n_in ? fraction(1, p * n_out + o) : 0.0;
