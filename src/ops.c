@@ -116,7 +116,7 @@ static void outer_share(void *ctx, int thread, int n_threads)
     cmlp_share_of_rows(l->spec.n_in, thread, n_threads, &i0, &i1);
     if (i0 < i1)
         c->k->outer(i0, i1, l->pad_out, c->shape->batch, c->b, l->spec.n_in, c->a, c->ld, l->nr, 0, 0,
-                    l->spec.n_in, l->gw);
+                    l->spec.n_in, l->gw, NULL);
     if (thread == 0)
         c->k->column_sums(l->pad_out, c->shape->batch, c->a, c->ld, 0, l->gb);
 }

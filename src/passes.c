@@ -121,6 +121,24 @@ void cmlp_run_backward(cmlp_plan *plan, const pass *p, char *slot, const team *t
     }
 }
 
+/* Parameters of so many bytes stay, with their slots, in the second cache by themselves. */
+#define NEAR_BYTES (512 << 10)
+
+/* The weights and slots of a unit, which its update reads; NULL where there is nothing to fetch. */
+static const cmlp_soon *update_needs(const cmlp_plan *plan, const unit *u, cmlp_soon *soon)
+{
+    const step *s = &plan->steps[u->step];
+    if (!plan->opt || plan->grad_bytes <= NEAR_BYTES)
+        return NULL;
+    void *const *slots = plan->opt->slots[s->index].w;
+    for (int i = 0; i < 3; i++) {
+        const char *part = i && slots[i - 1] ? slots[i - 1] : s->layer->w;
+        soon->part[i] = part + u->c0 * s->n_in * plan->k->size;
+    }
+    soon->rows = s->n_in;
+    return soon;
+}
+
 /* The unit's gradient over the first rows of a slot.  gw: a packed matrix of g_rows rows from row g0 on that
  * starts at the unit's column c0; gb: the unit's columns. */
 void cmlp_unit_gradient(const cmlp_plan *plan, const pass *p, const unit *u, char *slot, size_t rows,
@@ -130,8 +148,10 @@ void cmlp_unit_gradient(const cmlp_plan *plan, const pass *p, const unit *u, cha
     const cmlp_kernels *k = plan->k;
     size_t columns = u->c1 - u->c0, ldx;
     const char *x = input_of(plan, p, slot, s, 0, &ldx), *d = slot + s->d + u->c0 * k->size;
+    cmlp_soon soon;
     if (cmlp_has_weight(s->layer))
-        k->outer(u->i0, u->i1, columns, rows, x, ldx, d, s->ld_out, s->layer->nr, 0, g0, g_rows, gw);
+        k->outer(u->i0, u->i1, columns, rows, x, ldx, d, s->ld_out, s->layer->nr, 0, g0, g_rows, gw,
+                 update_needs(plan, u, &soon));
     if (u->i0 == 0 && s->layer->spec.kind == CMLP_PRELU)
         k->prelu_slope(rows, columns, d, s->ld_out, x + u->c0 * k->size, ldx, 0, gb);
     else if (u->i0 == 0 && cmlp_has_bias(s->layer))

@@ -231,7 +231,7 @@ static void assign_units(cmlp_plan *plan, size_t *load)
 /* Rows of a unit are whole vectors, so that its transpose is; small nets get smaller units to share. */
 static cmlp_status make_units(cmlp_plan *plan)
 {
-    size_t rows = plan->groups ? 32 : 256, panels = plan->groups ? 1 : 8;
+    size_t rows = plan->groups ? 32 : 256, panels = plan->groups ? 1 : 4;
     plan->n_units = count_units(plan, NULL, rows, panels);
     plan->units = calloc(plan->n_units + 1, sizeof *plan->units);
     size_t *load = calloc((size_t)plan->threads, sizeof *load);

@@ -122,7 +122,7 @@ static void run_group(const stage *st, size_t group, size_t groups)
             const void *x = i ? slot + s->x : p.x;
             if (cmlp_has_weight(l))
                 k->outer(0, s->n_in, l->pad_out, rows, x, i ? s->ld_in : p.ldx, slot + s->d, s->ld_out, l->nr,
-                         accumulate, 0, s->n_in, gw);
+                         accumulate, 0, s->n_in, gw, NULL);
             if (l->spec.kind == CMLP_PRELU)
                 k->prelu_slope(rows, s->n_out, slot + s->d, s->ld_out, x, s->ld_in, accumulate, gb);
             else if (cmlp_has_bias(l))

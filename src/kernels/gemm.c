@@ -30,13 +30,15 @@ INLINE void add_product(const size_t mr, const size_t nv, const real *a, size_t 
 
 /* Rows of x lie too far apart for the processor to fetch them by itself. */
 #define ROWS_AHEAD 16
+#define SOON 3
 
 /* c[i][j] = init[i][j] + sum over p < k of a(i, p) b[p][j] for an mr x nv tile.
  * transposed: a(i, p) = a[p * lda + i] (both operands by rows p: the weight gradient), else a[i * lda + p].
- * init may be c, or a row of bias or zeros with ldi = 0.  c must not overlap a or b. */
+ * init may be c, or a row of bias or zeros with ldi = 0.  c must not overlap a or b.
+ * soon: where as much as c holds is needed next, SOON times; transposed tiles fetch it. */
 INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t k, const real *restrict a,
                  size_t lda, const real *restrict b, size_t ldb, const real *init, size_t ldi, real *c,
-                 size_t ldc)
+                 size_t ldc, const real *const *soon)
 {
     const size_t step = transposed ? lda : 1, stride = transposed ? 1 : lda;
     v acc[MR_MAX][NV_MAX];
@@ -45,13 +47,18 @@ INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t 
 #pragma GCC unroll 4
         for (size_t j = 0; j < nv; j++)
             acc[i][j] = vload(init + i * ldi + j * VW);
-    for (size_t p = k / 4; p; p--)
+    for (size_t q = 0; q < k / 4; q++) {
+        if (transposed && q < mr * nv)
+#pragma GCC unroll 3
+            for (int l = 0; l < SOON; l++)
+                __builtin_prefetch(soon[l] + q * VW, 0, 2);
 #pragma GCC unroll 4
         for (int l = 0; l < 4; l++, a += step, b += ldb) {
             if (transposed)
                 __builtin_prefetch(a + ROWS_AHEAD * step);
             add_product(mr, nv, a, stride, b, acc);
         }
+    }
     for (size_t p = k % 4; p; p--, a += step, b += ldb)
         add_product(mr, nv, a, stride, b, acc);
 #pragma GCC unroll 12
@@ -62,19 +69,21 @@ INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t 
 }
 
 typedef void tile_fn(size_t k, const real *a, size_t lda, const real *b, size_t ldb, const real *init,
-                     size_t ldi, real *c, size_t ldc);
+                     size_t ldi, real *c, size_t ldc, const real *const *soon);
 
 #define DEFINE_TILE(mr, nv)                                                                             \
     static void rows_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, size_t ldb,        \
-                                 const real *init, size_t ldi, real *c, size_t ldc)                     \
+                                 const real *init, size_t ldi, real *c, size_t ldc,                     \
+                                 const real *const *soon)                                               \
     {                                                                                                   \
-        (void)ldb;                                                                                      \
-        tile(mr, nv, 0, k, a, lda, b, nv *VW, init, ldi, c, ldc);                                       \
+        (void)ldb, (void)soon;                                                                          \
+        tile(mr, nv, 0, k, a, lda, b, nv *VW, init, ldi, c, ldc, NULL);                                       \
     }                                                                                                   \
     static void cols_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, size_t ldb,        \
-                                 const real *init, size_t ldi, real *c, size_t ldc)                     \
+                                 const real *init, size_t ldi, real *c, size_t ldc,                     \
+                                 const real *const *soon)                                               \
     {                                                                                                   \
-        tile(mr, nv, 1, k, a, lda, b, ldb, init, ldi, c, nv *VW);                                       \
+        tile(mr, nv, 1, k, a, lda, b, ldb, init, ldi, c, nv *VW, soon);                                       \
         (void)ldc;                                                                                      \
     }
 CMLP_TILES(DEFINE_TILE)
@@ -103,7 +112,7 @@ void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda
             for (size_t i = 0; i < m; i += mr) {
                 real *out = c + i * ldc + c0;
                 rows_tiles[nv][min_size(mr, m - i)](kc, a + i * lda + k0, lda, panel, 0, k0 ? out : init,
-                                                    k0 ? ldc : 0, out, ldc);
+                                                    k0 ? ldc : 0, out, ldc, NULL);
             }
         }
         k0 += kc;
@@ -111,7 +120,8 @@ void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda
 }
 
 void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, size_t ldx, const void *dy_,
-                      size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows, void *g_)
+                      size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows, void *g_,
+                      const cmlp_soon *soon)
 {
     const real *x = x_, *dy = dy_;
     real *g = g_;
@@ -122,8 +132,11 @@ void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, 
             size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];
             for (size_t i = m0; i < m1; i += mr) {
                 real *out = g + c0 * g_rows + (i - g0) * nv * VW;
+                const real *near[SOON];
+                for (int l = 0; l < SOON; l++)
+                    near[l] = soon ? (const real *)soon->part[l] + c0 * soon->rows + i * nv * VW : out;
                 cols_tiles[nv][min_size(mr, m1 - i)](kc, x + k0 * ldx + i, ldx, dy + k0 * ldd + c0, ldd,
-                                                     keep ? out : zeros, keep ? nv * VW : 0, out, 0);
+                                                     keep ? out : zeros, keep ? nv * VW : 0, out, 0, near);
             }
         }
     }

@@ -50,14 +50,21 @@ typedef struct {
     uint32_t threshold;
 } cmlp_random_args;
 
+/* What is read after a product: three matrices (or one three times) of `rows` rows, packed as its result is
+ * and given from the result's first column on.  They are fetched into the second cache meanwhile. */
+typedef struct {
+    const void *part[3];
+    size_t rows;
+} cmlp_soon;
+
 /* c (m, n padded) = bias + a (m, k) b; b packed with panels of nr; n a multiple of vw; bias (n) or NULL. */
 typedef void cmlp_product_fn(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *b,
                              size_t nr, const void *bias, void *c, size_t ldc);
 /* Rows [m0, m1) of x^T dy, x (k, m), dy (k, n padded), stored as rows m0 - g0.. of g, which is packed as a
- * matrix of g_rows rows and n columns; accumulate: added to g. */
+ * matrix of g_rows rows and n columns; accumulate: added to g.  soon may be NULL. */
 typedef void cmlp_outer_fn(size_t m0, size_t m1, size_t n, size_t k, const void *x, size_t ldx,
                            const void *dy, size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows,
-                           void *g);
+                           void *g, const cmlp_soon *soon);
 /* db (n) = sums over the k rows of dy; accumulate: added to db. */
 typedef void cmlp_column_sums_fn(size_t n, size_t k, const void *dy, size_t ldd, int accumulate, void *db);
 /* The panels of columns [c0, c1) and rows [i0, i1) of w (n_in rows, n_out columns, panels of nr) written into

@@ -62,8 +62,10 @@ void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda
 }
 
 void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, size_t ldx, const void *dy_,
-                      size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows, void *g_)
+                      size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows, void *g_,
+                      const cmlp_soon *soon)
 {
+    (void)soon;
     const real *x = x_, *dy = dy_;
     real *g = g_;
     for (size_t i = m0; i < m1; i++)

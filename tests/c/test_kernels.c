@@ -81,7 +81,7 @@ static void test_outer(const cmlp_kernels *k, shape s, size_t nr, int accumulate
     matrix_fill(&dy, value, 2);
     for (size_t i = 0; i < g.n; i++)
         matrix_put(&g, 0, i, 1.0);
-    k->outer(m0, m1, wide, s.k, x.data, x.ld, dy.data, dy.ld, nr, accumulate, g0, g_rows, g.data);
+    k->outer(m0, m1, wide, s.k, x.data, x.ld, dy.data, dy.ld, nr, accumulate, g0, g_rows, g.data, NULL);
     check_upper_halves(k, "outer");
     for (size_t i = g0; i < m1; i++)
         for (size_t j = 0; j < s.n; j++) {
