@@ -77,50 +77,31 @@ size_t cmlp_layer_count(const cmlp_layer *l, cmlp_part part)
     return cmlp_has_bias(l) ? l->spec.n_out : 0;
 }
 
-/* A strided copy between W's rows and the panels: to_packed says which way. */
-#define DEFINE_MOVE(type)                                                                               \
-    static void move_##type(const cmlp_layer *l, type *rows, type *panels, int to_packed)               \
-    {                                                                                                   \
-        size_t n_in = l->spec.n_in, n_out = l->spec.n_out;                                              \
-        for (size_t c0 = 0; c0 < n_out; c0 += l->nr) {                                                  \
-            size_t width = cmlp_min(l->nr, l->pad_out - c0), used = cmlp_min(width, n_out - c0);        \
-            for (size_t i = 0; i < n_in; i++)                                                           \
-                for (size_t j = 0; j < used; j++) {                                                     \
-                    type *a = rows + (c0 + j) * n_in + i, *b = panels + c0 * n_in + i * width + j;      \
-                    if (to_packed)                                                                      \
-                        *b = *a;                                                                        \
-                    else                                                                                \
-                        *a = *b;                                                                        \
-                }                                                                                       \
-        }                                                                                               \
-    }
-DEFINE_MOVE(float)
-DEFINE_MOVE(double)
-
-static void move(const cmlp_layer *l, void *rows, void *panels, int to_packed)
-{
-    if (l->k->size == sizeof(float))
-        move_float(l, rows, panels, to_packed);
-    else
-        move_double(l, rows, panels, to_packed);
-}
-
 void cmlp_pack_part(const cmlp_layer *l, cmlp_part part, const void *values, void *packed)
 {
-    if (part == CMLP_WEIGHT)
-        move(l, (void *)(uintptr_t)values, packed, 1);
-    else
-        memcpy(packed, values, l->spec.n_out * l->k->size);
+    size_t n_out = l->spec.n_out, bytes = l->spec.n_in * l->k->size;
+    if (part == CMLP_BIAS) {
+        memcpy(packed, values, n_out * l->k->size);
+        return;
+    }
+    for (size_t c0 = 0; c0 < n_out; c0 += l->nr)
+        l->k->pack(l->spec.n_in, cmlp_min(l->nr, n_out - c0), cmlp_min(l->nr, l->pad_out - c0),
+                   (const char *)values + c0 * bytes, (char *)packed + c0 * bytes);
 }
 
 void cmlp_unpack_part(const cmlp_layer *l, cmlp_part part, const void *packed, void *values)
 {
-    if (!packed)
-        memset(values, 0, cmlp_layer_count(l, part) * l->k->size);
-    else if (part == CMLP_WEIGHT)
-        move(l, values, (void *)(uintptr_t)packed, 0);
-    else
-        memcpy(values, packed, l->spec.n_out * l->k->size);
+    size_t n_out = l->spec.n_out, bytes = l->spec.n_in * l->k->size;
+    if (!packed || part == CMLP_BIAS) {
+        if (packed)
+            memcpy(values, packed, n_out * l->k->size);
+        else
+            memset(values, 0, cmlp_layer_count(l, part) * l->k->size);
+        return;
+    }
+    for (size_t c0 = 0; c0 < n_out; c0 += l->nr)
+        l->k->unpack(l->spec.n_in, cmlp_min(l->nr, n_out - c0), cmlp_min(l->nr, l->pad_out - c0),
+                     (const char *)packed + c0 * bytes, (char *)values + c0 * bytes);
 }
 
 void cmlp_layer_refresh(cmlp_layer *l)

@@ -1,4 +1,4 @@
-/* The kernels on plain arrays.  Matrices are packed on the way in; the products are the plans' own. */
+/* The kernels on plain arrays.  Matrices are packed a panel at a time; the products are the plans' own. */
 #include "plan.h"
 
 #include <string.h>
@@ -6,20 +6,13 @@
 /* Elements for which another thread is worth starting. */
 #define ELEMENTS_PER_THREAD 16384
 
-static int product_threads(const cmlp_shape *s)
-{
-    return cmlp_threads_worth(s->n_threads, 2.0 * (double)s->batch * (double)s->n_in * (double)s->n_out,
-                              FLOPS_PER_THREAD);
-}
-
 /* One call's arrays; which are used depends on the operation. */
 typedef struct {
     const cmlp_shape *shape;
     const cmlp_kernels *k;
-    cmlp_layer *layer;
     const char *a, *b;
     char *out, *scratch;
-    size_t scratch_bytes, ld;
+    size_t scratch_bytes;
     int id;
     double param;
     const cmlp_update_args *args;
@@ -27,164 +20,6 @@ typedef struct {
     size_t n, width;
     int flag;
 } job;
-
-#define STRIP 48
-
-/* Rows [r0, r1) of a product, by strips through padded scratch, then the elementwise part. */
-static void product_share(void *ctx, int thread, int n_threads)
-{
-    const job *c = ctx;
-    const cmlp_kernels *k = c->k;
-    const cmlp_layer *l = c->layer;
-    int forward = c->flag;
-    size_t n = forward ? l->spec.n_out : l->spec.n_in, inner = forward ? l->spec.n_in : l->spec.n_out;
-    size_t pad = forward ? l->pad_out : l->pad_in, r0, r1;
-    char *strip = c->scratch + (size_t)thread * c->scratch_bytes;
-    cmlp_share_of_rows(c->shape->batch, thread, n_threads, &r0, &r1);
-    for (size_t r = r0; r < r1;) {
-        size_t rows = cmlp_min(STRIP, r1 - r);
-        char *out = c->out + r * n * k->size, *to = pad == n ? out : strip;
-        k->product(rows, pad, inner, c->a + r * inner * k->size, inner, forward ? l->w : l->wt,
-                   forward ? l->nr : l->nr_t, forward ? l->b : NULL, to, pad);
-        if (forward && c->id == CMLP_SOFTMAX)
-            k->softmax(rows, n, to, pad, 0, to, pad);
-        else if (forward && c->id != CMLP_IDENTITY)
-            k->activate(c->id, rows * pad, to, c->param, to);
-        for (size_t i = 0; to == strip && i < rows; i++)
-            memcpy(out + i * n * k->size, strip + i * pad * k->size, n * k->size);
-        if (!forward && c->b)
-            k->derive(c->id, rows * n, out, c->b + r * n * k->size, c->param, out);
-        r += rows;
-    }
-}
-
-static cmlp_status new_layer(const cmlp_shape *shape, const void *w, const void *b, cmlp_layer **out)
-{
-    cmlp_layer_spec spec = {.kind = CMLP_DENSE, .n_in = shape->n_in, .n_out = shape->n_out, .bias = 1};
-    cmlp_status status = cmlp_layer_new(shape->dtype, &spec, out);
-    if (!status && w)
-        cmlp_layer_set(*out, CMLP_WEIGHT, w);
-    if (!status && b)
-        cmlp_layer_set(*out, CMLP_BIAS, b);
-    return status;
-}
-
-static cmlp_status run_product(const cmlp_shape *shape, cmlp_layer *l, job *c)
-{
-    int threads = product_threads(shape);
-    c->shape = shape, c->k = l->k, c->layer = l;
-    c->scratch_bytes = STRIP * cmlp_max(l->pad_in, l->pad_out) * l->k->size;
-    c->scratch = cmlp_alloc(c->scratch_bytes * (size_t)threads);
-    if (!c->scratch)
-        return CMLP_E_MEMORY;
-    cmlp_parallel(threads, product_share, c);
-    cmlp_free(c->scratch);
-    return CMLP_OK;
-}
-
-cmlp_status cmlp_dense_forward(const cmlp_shape *shape, const void *x, const void *w, const void *b,
-                               int activation, double param, void *y)
-{
-    cmlp_layer *l = NULL;
-    cmlp_status status = new_layer(shape, w, b, &l);
-    job c = {.a = x, .out = y, .id = activation, .param = param, .flag = 1};
-    if (!status)
-        status = run_product(shape, l, &c);
-    cmlp_layer_free(l);
-    return status;
-}
-
-cmlp_status cmlp_dense_backward_dx(const cmlp_shape *shape, const void *dy, const void *w, const void *y,
-                                   int activation, double param, void *dx)
-{
-    cmlp_layer *l = NULL;
-    cmlp_status status = new_layer(shape, w, NULL, &l);
-    if (!status)
-        status = cmlp_layer_need_transpose(l);
-    job c = {.a = dy, .b = y, .out = dx, .id = activation, .param = param};
-    if (!status)
-        status = run_product(shape, l, &c);
-    cmlp_layer_free(l);
-    return status;
-}
-
-static void outer_share(void *ctx, int thread, int n_threads)
-{
-    const job *c = ctx;
-    const cmlp_layer *l = c->layer;
-    size_t i0, i1;
-    cmlp_share_of_rows(l->spec.n_in, thread, n_threads, &i0, &i1);
-    if (i0 < i1)
-        c->k->outer(i0, i1, l->pad_out, c->shape->batch, c->b, l->spec.n_in, c->a, c->ld, l->nr, 0, 0,
-                    l->spec.n_in, l->gw, NULL);
-    if (thread == 0)
-        c->k->column_sums(l->pad_out, c->shape->batch, c->a, c->ld, 0, l->gb);
-}
-
-/* Both gradients, packed, in a layer made for it. */
-static cmlp_status gradients(const cmlp_shape *shape, const void *dy, const void *x, cmlp_layer *l)
-{
-    cmlp_status status = cmlp_layer_need_grad(l);
-    size_t size = l->k->size;
-    char *padded = NULL;
-    if (!status && l->pad_out != shape->n_out) {
-        padded = cmlp_alloc(shape->batch * l->pad_out * size);
-        status = padded ? CMLP_OK : CMLP_E_MEMORY;
-        for (size_t r = 0; padded && r < shape->batch; r++)
-            memcpy(padded + r * l->pad_out * size, (const char *)dy + r * shape->n_out * size,
-                   shape->n_out * size);
-    }
-    job c = {.shape = shape, .k = l->k, .layer = l, .a = padded ? padded : dy, .b = x, .ld = l->pad_out};
-    if (!status)
-        cmlp_parallel(product_threads(shape), outer_share, &c);
-    cmlp_free(padded);
-    return status;
-}
-
-cmlp_status cmlp_dense_backward_dw(const cmlp_shape *shape, const void *dy, const void *x, void *dw, void *db)
-{
-    cmlp_layer *l = NULL;
-    cmlp_status status = new_layer(shape, NULL, NULL, &l);
-    if (!status)
-        status = gradients(shape, dy, x, l);
-    if (!status) {
-        cmlp_layer_get_grad(l, CMLP_WEIGHT, dw);
-        cmlp_layer_get_grad(l, CMLP_BIAS, db);
-    }
-    cmlp_layer_free(l);
-    return status;
-}
-
-cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, const void *x, void *w,
-                                       void *b, const cmlp_optimizer_spec *spec, void *const *slots,
-                                       double lr, uint64_t t)
-{
-    int n = cmlp_optimizer_slots(spec->kind);
-    cmlp_layer *l = NULL;
-    cmlp_optimizer *opt = NULL;
-    cmlp_status status = n < 0 ? CMLP_E_ARGUMENT : new_layer(shape, w, b, &l);
-    if (!status)
-        status = cmlp_optimizer_new(spec, &l, 1, &opt);
-    if (!status)
-        status = gradients(shape, dy, x, l);
-    if (!status) {
-        for (int i = 0; i < n; i++) {
-            cmlp_optimizer_set_slot(opt, i, 0, CMLP_WEIGHT, slots[i]);
-            cmlp_optimizer_set_slot(opt, i, 0, CMLP_BIAS, slots[n + i]);
-        }
-        opt->steps = t - 1;
-        status = cmlp_optimizer_step(opt, lr);
-        cmlp_layer_get(l, CMLP_WEIGHT, w);
-        cmlp_layer_get(l, CMLP_BIAS, b);
-        for (int i = 0; i < n; i++) {
-            cmlp_optimizer_get_slot(opt, i, 0, CMLP_WEIGHT, slots[i]);
-            cmlp_optimizer_get_slot(opt, i, 0, CMLP_BIAS, slots[n + i]);
-        }
-    }
-    cmlp_optimizer_free(opt);
-    cmlp_layer_free(l);
-    return status;
-}
 
 /* ---- elementwise ---- */
 
@@ -355,18 +190,257 @@ static void update_share(void *ctx, int thread, int n_threads)
                  c->args);
 }
 
+static double clip_scale(const cmlp_optimizer_spec *spec, double norm2)
+{
+    double limit = spec->clip_norm;
+    return norm2 > limit * limit ? limit / __builtin_sqrt(norm2) : 1.0;
+}
+
 cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_t n, void *w, const void *dw,
                         void *s1, void *s2, double lr, uint64_t t, int n_threads)
 {
     cmlp_update_args args = cmlp_weight_args(spec, t, lr, spec->momentum, 1.0);
     job c = {.k = cmlp_kernels_for(dtype), .a = dw, .out = w, .s1 = s1, .s2 = s2, .n = n, .args = &args};
-    if (spec->clip_norm > 0.0) {
-        double norm2 = c.k->sum_squares(n, dw), limit = spec->clip_norm;
-        if (norm2 > limit * limit)
-            args.gscale = limit / __builtin_sqrt(norm2);
-    }
+    if (spec->clip_norm > 0.0)
+        args.gscale = clip_scale(spec, c.k->sum_squares(n, dw));
     cmlp_parallel(cmlp_threads_worth(n_threads, (double)n, ELEMENTS_PER_THREAD), update_share, &c);
     return CMLP_OK;
+}
+
+/* ---- the products of a dense layer ---- */
+
+#define STRIP 48
+/* What fits is kept on the caller's stack: to ask for memory takes as long as some products. */
+#define STACK_BYTES 32768
+/* Packing a panel takes as long as multiplying so many rows by it. */
+#define ROWS_OF_PACKING 16
+
+typedef enum { FORWARD, BACKWARD_DX, BACKWARD_DW } product_kind;
+typedef struct product product;
+/* What becomes of n elements of the product, which stand at element `at` of out. */
+typedef void finish_fn(product *p, const char *from, size_t at, size_t n);
+
+/* x w^T, dy w or dy^T x of operands a and b: (rows, columns) sums of `inner` terms.  Panel by panel of b's
+ * columns, strip by strip of rows. */
+struct product {
+    product_kind kind;
+    const char *a, *b, *bias;
+    finish_fn *finish;
+    char *out;
+    int id; /* of the activation; from: what f' is computed from, or NULL */
+    double param;
+    const char *from;
+    char *sums; /* BACKWARD_DW: of the columns of dy */
+    char *s1, *s2;
+    const cmlp_update_args *args;
+    double norm2;
+
+    const cmlp_kernels *k;
+    size_t rows, columns, inner, nr;
+    int by_columns; /* threads share columns, else rows */
+    char *scratch;  /* for each thread a panel, a row, a strip */
+    size_t scratch_bytes;
+};
+
+static void finish_activation(product *p, const char *from, size_t at, size_t n)
+{
+    size_t bytes = at * p->k->size;
+    if (p->from)
+        p->k->derive(p->id, n, from, p->from + bytes, p->param, p->out + bytes);
+    else
+        p->k->activate(p->id, n, from, p->param, p->out + bytes);
+}
+
+static void finish_update(product *p, const char *from, size_t at, size_t n)
+{
+    size_t bytes = at * p->k->size;
+    p->k->update(n, p->out + bytes, from, p->s1 ? p->s1 + bytes : NULL, p->s2 ? p->s2 + bytes : NULL,
+                 p->args);
+}
+
+static void finish_norm(product *p, const char *from, size_t at, size_t n)
+{
+    (void)at;
+    p->norm2 += p->k->sum_squares(n, from);
+}
+
+/* The first n elements of rows that lie ld apart, with zeros up to `width` behind them. */
+static void copy_columns(size_t size, size_t rows, const char *from, size_t ld, size_t n, size_t width,
+                         char *to)
+{
+    for (size_t i = 0; i < rows; i++, from += ld * size, to += width * size) {
+        memcpy(to, from, n * size);
+        if (n < width)
+            memset(to + n * size, 0, (width - n) * size);
+    }
+}
+
+/* The panel of b's columns c0 to c0 + n; b itself where that is one already. */
+static const char *panel_of(const product *p, size_t c0, size_t n, size_t width, char *to)
+{
+    size_t size = p->k->size;
+    if (p->kind == FORWARD)
+        p->k->pack(p->inner, n, width, p->b + c0 * p->inner * size, to);
+    else if (width == p->columns)
+        return p->b;
+    else
+        copy_columns(size, p->inner, p->b + c0 * size, p->columns, n, width, to);
+    return to;
+}
+
+/* Those columns of dy that fill no vector by way of a padded copy. */
+static void sum_columns(const product *p, char *copy, char *row)
+{
+    const cmlp_kernels *k = p->k;
+    size_t n = p->rows, whole = n / k->vw * k->vw;
+    const char *rest = p->a + whole * k->size;
+    k->column_sums(whole, p->inner, p->a, n, 0, p->sums);
+    copy_columns(k->size, n > whole ? p->inner : 0, rest, n, n - whole, k->vw, copy);
+    k->column_sums(n - whole, p->inner, copy, k->vw, 0, row);
+    memcpy(p->sums + whole * k->size, row, (n - whole) * k->size);
+}
+
+static void product_share(void *ctx, int thread, int n_threads)
+{
+    product *p = ctx;
+    const cmlp_kernels *k = p->k;
+    size_t size = k->size, nr = p->nr, padded = cmlp_round_up(p->columns, k->vw);
+    size_t r0 = 0, r1 = p->rows, c0 = 0, c1 = padded;
+    char *own = p->scratch + (size_t)thread * p->scratch_bytes;
+    char *row = own + p->inner * nr * size, *strip = row + nr * size;
+    if (p->by_columns)
+        cmlp_share_of_columns(padded, nr, thread, n_threads, &c0, &c1);
+    else
+        cmlp_share_of_rows(p->rows, thread, n_threads, &r0, &r1);
+    if (p->sums && thread == 0)
+        sum_columns(p, own, row);
+    for (; r0 < r1 && c0 < c1; c0 += nr) {
+        size_t width = cmlp_min(nr, padded - c0), n = cmlp_min(width, p->columns - c0);
+        const char *panel = panel_of(p, c0, n, width, own);
+        if (p->bias)
+            copy_columns(size, 1, p->bias + c0 * size, n, n, width, row);
+        for (size_t r = r0, rows; r < r1; r += rows) {
+            rows = cmlp_min(STRIP, r1 - r);
+            if (p->kind == BACKWARD_DW)
+                k->outer(r, r + rows, width, p->inner, p->a, p->rows, panel, width, nr, 0, r, rows, strip,
+                         NULL);
+            else
+                k->product(rows, width, p->inner, p->a + r * p->inner * size, p->inner, panel, nr,
+                           p->bias ? row : NULL, strip, width);
+            if (width == p->columns) {
+                p->finish(p, strip, r * width, rows * width);
+                continue;
+            }
+            for (size_t i = 0; i < rows; i++)
+                p->finish(p, strip + i * width * size, (r + i) * p->columns + c0, n);
+        }
+    }
+}
+
+static cmlp_status run_product(const cmlp_shape *shape, int n_threads, product *p)
+{
+    const cmlp_kernels *k = p->k = cmlp_kernels_for(shape->dtype);
+    p->rows = p->kind == BACKWARD_DW ? shape->n_out : shape->batch;
+    p->columns = p->kind == FORWARD ? shape->n_out : shape->n_in;
+    p->inner = p->kind == FORWARD ? shape->n_in : p->kind == BACKWARD_DX ? shape->n_out : shape->batch;
+    p->nr = cmlp_panel_width(k, p->columns);
+    double flops = 2.0 * (double)p->rows * (double)p->columns * (double)p->inner;
+    size_t threads = (size_t)cmlp_threads_worth(n_threads, flops, FLOPS_PER_THREAD);
+    size_t panels = (p->columns + p->nr - 1) / p->nr;
+    p->by_columns = (panels + threads - 1) / threads * (ROWS_OF_PACKING + p->rows) <=
+                    panels * (ROWS_OF_PACKING + (p->rows + threads - 1) / threads);
+    p->scratch_bytes = cmlp_round_up((p->inner + 1 + cmlp_min(STRIP, p->rows)) * p->nr * k->size, CMLP_LINE);
+    _Alignas(CMLP_LINE) char stack[STACK_BYTES];
+    size_t bytes = p->scratch_bytes * threads;
+    p->scratch = bytes <= STACK_BYTES ? stack : cmlp_alloc(bytes);
+    if (!p->scratch)
+        return CMLP_E_MEMORY;
+    cmlp_parallel((int)threads, product_share, p);
+    if (p->scratch != stack)
+        cmlp_free(p->scratch);
+    return CMLP_OK;
+}
+
+cmlp_status cmlp_dense_forward(const cmlp_shape *shape, const void *x, const void *w, const void *b,
+                               int activation, double param, void *y)
+{
+    int softmax = activation == CMLP_SOFTMAX;
+    product p = {.kind = FORWARD,
+                 .a = x,
+                 .b = w,
+                 .bias = b,
+                 .finish = finish_activation,
+                 .out = y,
+                 .id = softmax ? CMLP_IDENTITY : activation,
+                 .param = param};
+    cmlp_status status = run_product(shape, shape->n_threads, &p);
+    return status || !softmax ? status : cmlp_softmax(shape, 0, y, y);
+}
+
+cmlp_status cmlp_dense_backward_dx(const cmlp_shape *shape, const void *dy, const void *w, const void *y,
+                                   int activation, double param, void *dx)
+{
+    product p = {.kind = BACKWARD_DX,
+                 .a = dy,
+                 .b = w,
+                 .finish = finish_activation,
+                 .out = dx,
+                 .id = activation,
+                 .param = param,
+                 .from = y};
+    return run_product(shape, shape->n_threads, &p);
+}
+
+cmlp_status cmlp_dense_backward_dw(const cmlp_shape *shape, const void *dy, const void *x, void *dw, void *db)
+{
+    product p = {.kind = BACKWARD_DW,
+                 .a = dy,
+                 .b = x,
+                 .finish = finish_activation,
+                 .out = dw,
+                 .id = CMLP_IDENTITY,
+                 .sums = db};
+    return run_product(shape, shape->n_threads, &p);
+}
+
+/* For the norm of the whole gradient it is computed once more before. */
+cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, const void *x, void *w,
+                                       void *b, const cmlp_optimizer_spec *spec, void *const *slots,
+                                       double lr, uint64_t t)
+{
+    const cmlp_kernels *k = cmlp_kernels_for(shape->dtype);
+    int n = cmlp_optimizer_slots(spec->kind);
+    char *db = n < 0 ? NULL : cmlp_alloc(shape->n_out * k->size);
+    if (!db)
+        return n < 0 ? CMLP_E_ARGUMENT : CMLP_E_MEMORY;
+    cmlp_update_args args = cmlp_weight_args(spec, t, lr, spec->momentum, 1.0);
+    product p = {.kind = BACKWARD_DW,
+                 .a = dy,
+                 .b = x,
+                 .finish = finish_norm,
+                 .out = w,
+                 .sums = db,
+                 .s1 = n > 0 ? slots[0] : NULL,
+                 .s2 = n > 1 ? slots[1] : NULL,
+                 .args = &args};
+    cmlp_status status = spec->clip_norm > 0.0 ? run_product(shape, 1, &p) : CMLP_OK;
+    if (!status && spec->clip_norm > 0.0)
+        args.gscale = clip_scale(spec, p.norm2 + k->sum_squares(shape->n_out, db));
+    p.finish = finish_update;
+    if (!status)
+        status = run_product(shape, shape->n_threads, &p);
+    cmlp_update_args bias_args = cmlp_bias_args(args);
+    job c = {.k = k,
+             .a = db,
+             .out = b,
+             .s1 = n > 0 ? slots[n] : NULL,
+             .s2 = n > 1 ? slots[n + 1] : NULL,
+             .n = shape->n_out,
+             .args = &bias_args};
+    if (!status)
+        cmlp_parallel(1, update_share, &c);
+    cmlp_free(db);
+    return status;
 }
 
 /* ---- a check ---- */

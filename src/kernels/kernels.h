@@ -71,6 +71,10 @@ typedef void cmlp_column_sums_fn(size_t n, size_t k, const void *dy, size_t ldd,
  * wt (n_out rows, n_in columns, panels of nr_t); c0 a multiple of nr, i0 of vw. */
 typedef void cmlp_transpose_fn(size_t n_in, size_t n_out, size_t nr, size_t nr_t, size_t c0, size_t c1,
                                size_t i0, size_t i1, const void *w, void *wt);
+/* Between the n <= width rows of w (n, n_in) and a panel of n_in rows and width columns, a multiple of vw;
+ * pack puts zeros behind the n columns. */
+typedef void cmlp_pack_fn(size_t n_in, size_t n, size_t width, const void *w, void *panel);
+typedef void cmlp_unpack_fn(size_t n_in, size_t n, size_t width, const void *panel, void *w);
 /* y = f(x), n elements; y may be x. */
 typedef void cmlp_activate_fn(int id, size_t n, const void *x, double param, void *y);
 /* dx = dy f'(s), s being y or x as activations.h says; dx may be dy. */
@@ -109,9 +113,9 @@ typedef int cmlp_all_finite_fn(size_t n, const void *x);
 typedef double cmlp_fma_loop_fn(size_t rounds);
 
 #define CMLP_KERNEL_LIST(F)                                                                             \
-    F(product) F(outer) F(column_sums) F(transpose) F(activate) F(derive) F(softmax) F(softmax_back)    \
-    F(prelu) F(prelu_back) F(prelu_slope) F(random_factors) F(loss) F(update) F(multiply) F(add) F(sum_squares) F(all_finite)     \
-    F(fma_loop)
+    F(product) F(outer) F(column_sums) F(transpose) F(pack) F(unpack) F(activate) F(derive) F(softmax)  \
+    F(softmax_back) F(prelu) F(prelu_back) F(prelu_slope) F(random_factors) F(loss) F(update)           \
+    F(multiply) F(add) F(sum_squares) F(all_finite) F(fma_loop)
 
 typedef struct {
     const char *isa;

@@ -99,6 +99,20 @@ void CMLP_NAME(transpose)(size_t n_in, size_t n_out, size_t nr, size_t nr_t, siz
             wt[packed(n_in, n_out, nr_t, j, i)] = w[packed(n_out, n_in, nr, i, j)];
 }
 
+void CMLP_NAME(pack)(size_t n_in, size_t n, size_t width, const void *w, void *panel)
+{
+    for (size_t i = 0; i < n_in; i++)
+        for (size_t j = 0; j < width; j++)
+            ((real *)panel)[i * width + j] = j < n ? ((const real *)w)[j * n_in + i] : 0;
+}
+
+void CMLP_NAME(unpack)(size_t n_in, size_t n, size_t width, const void *panel, void *w)
+{
+    for (size_t i = 0; i < n_in; i++)
+        for (size_t j = 0; j < n; j++)
+            ((real *)w)[j * n_in + i] = ((const real *)panel)[i * width + j];
+}
+
 #define FORWARD_CASE(id, name, default_p, source, f, df)                                                \
     case CMLP_##id:                                                                                     \
         return f;

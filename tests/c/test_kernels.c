@@ -136,6 +136,30 @@ static void test_transpose(const cmlp_kernels *k, size_t n_in, size_t n_out)
     matrix_free(&w), matrix_free(&wt);
 }
 
+/* W's rows lie close, with a page behind them that nobody may touch. */
+static void test_pack(const cmlp_kernels *k, size_t n_in, size_t n)
+{
+    size_t width = padded(k, n);
+    matrix w = matrix_new(k, n, n_in, n_in), panel = matrix_new(k, n_in, width, width);
+    matrix_fill(&w, fraction, 1);
+    k->pack(n_in, n, width, w.data, panel.data);
+    check_upper_halves(k, "pack");
+    for (size_t i = 0; i < n_in; i++)
+        for (size_t j = 0; j < width; j++) {
+            double want = j < n ? fraction(1, j * n_in + i) : 0.0, got = matrix_get(&panel, i, j);
+            CHECK(got == want, "%s pack %zux%zu at %zu,%zu: %g for %g", k->isa, n, n_in, i, j, got, want);
+        }
+    matrix_fill(&w, fraction, 2);
+    k->unpack(n_in, n, width, panel.data, w.data);
+    check_upper_halves(k, "unpack");
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = 0; i < n_in; i++) {
+            double want = fraction(1, j * n_in + i), got = matrix_get(&w, j, i);
+            CHECK(got == want, "%s unpack %zux%zu at %zu,%zu: %g for %g", k->isa, n, n_in, j, i, got, want);
+        }
+    matrix_free(&w), matrix_free(&panel);
+}
+
 static void test_table(const cmlp_kernels *k)
 {
     value_fn *const values[] = {small_integer, fraction};
@@ -151,6 +175,8 @@ static void test_table(const cmlp_kernels *k)
         }
         test_transpose(k, s.n, s.k);
         test_transpose(k, s.m, s.n);
+        test_pack(k, s.k, s.n);
+        test_pack(k, s.n, s.m);
     }
 }
 
