@@ -37,6 +37,23 @@ static int finite_parameters(const cmlp_plan *plan)
 
 /* ---- the loop ---- */
 
+/* Samples whose order takes some tens of milliseconds. */
+#define SHUFFLED_AT_ONCE ((size_t)1 << 20)
+
+static void shuffle(fit *f, uint64_t epoch)
+{
+    cmlp_plan *plan = f->plan;
+    for (size_t i = 0; i < f->data->n; i++)
+        plan->order[i] = (int64_t)i;
+    for (size_t end = f->data->n; end && !atomic_load_explicit(&f->stop, memory_order_relaxed);) {
+        size_t first = end > SHUFFLED_AT_ONCE ? end - SHUFFLED_AT_ONCE : 0;
+        cmlp_shuffle(first, end, plan->spec.seed, epoch, plan->order);
+        end = first;
+        if (end)
+            cmlp_poll(f);
+    }
+}
+
 static double value_at(const double *values, size_t n, uint64_t step)
 {
     return n > 1 ? values[step] : values[0];
@@ -119,7 +136,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
     while (!status && at.epoch < f->end_epoch) {
         if (run->shuffle && !run->order && (at.step == 0 || done == 0)) {
             if (thread == 0)
-                cmlp_permutation(f->data->n, plan->spec.seed, at.epoch, plan->order);
+                shuffle(f, at.epoch);
             cmlp_wait(&plan->barrier, n_threads);
         }
         prepare(&st, done, &at);

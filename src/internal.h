@@ -51,6 +51,8 @@ void cmlp_wait(cmlp_barrier *barrier, int n_threads);
 /* ---- rng.c: Philox4x32-10 ---- */
 
 void cmlp_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+/* Places [first, end) of an order that is shuffled from `end` on: a part of cmlp_permutation. */
+void cmlp_shuffle(uint64_t first, uint64_t end, uint64_t seed, uint64_t epoch, int64_t *order);
 
 /* ---- layer.c ---- */
 

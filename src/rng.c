@@ -19,13 +19,11 @@ void cmlp_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[
 
 /* Fisher and Yates from the last place down.  Place i takes a number below i + 1 from the 64 bits that the
  * generator gives for counter (i / 2, epoch), halves in turn, by multiplication: the bias is below 2^-32. */
-void cmlp_permutation(uint64_t n, uint64_t seed, uint64_t epoch, int64_t *order)
+void cmlp_shuffle(uint64_t first, uint64_t end, uint64_t seed, uint64_t epoch, int64_t *order)
 {
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)}, out[4] = {0};
-    for (uint64_t i = 0; i < n; i++)
-        order[i] = (int64_t)i;
     uint64_t have = UINT64_MAX;
-    for (uint64_t i = n; i-- > 1;) {
+    for (uint64_t i = end; i-- > first;) {
         if (i / 2 != have) {
             have = i / 2;
             uint32_t counter[4] = {(uint32_t)have, (uint32_t)(have >> 32), (uint32_t)epoch,
@@ -40,4 +38,11 @@ void cmlp_permutation(uint64_t n, uint64_t seed, uint64_t epoch, int64_t *order)
         order[i] = order[j];
         order[j] = t;
     }
+}
+
+void cmlp_permutation(uint64_t n, uint64_t seed, uint64_t epoch, int64_t *order)
+{
+    for (uint64_t i = 0; i < n; i++)
+        order[i] = (int64_t)i;
+    cmlp_shuffle(0, n, seed, epoch, order);
 }

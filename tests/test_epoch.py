@@ -27,3 +27,19 @@ def test_more_epochs_make_no_more_calls():
     y = rng.integers(0, 3, 100)
     few, many = calls_of_a_fit(plan, x, y, 1), calls_of_a_fit(plan, x, y, 40)
     assert 0 < few == many
+
+
+def test_orders_of_millions_of_samples():
+    """A long order is shuffled in pieces; it is the documented one nevertheless."""
+    n, batch = (1 << 21) + 5, 1 << 17
+    x = np.random.default_rng(0).standard_normal((n, 1)).astype(np.float32)
+    order = _core.permutation(n, 7, 0)
+    results = []
+    for rows, shuffle in ((x, True), (x[order], False)):
+        layer = _core.Layer("dense", 1, 1)
+        layer.set("weight", np.ones((1, 1), np.float32))
+        state = _core.State([layer], "sgd", momentum=0.0)
+        plan = _core.Plan([layer], batch, ("squared_error", None), state, seed=7)
+        plan.fit(rows, 2 * rows, None, 1, shuffle, 0.01)
+        results.append(layer.get("weight"))
+    np.testing.assert_array_equal(*results)
