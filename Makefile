@@ -12,7 +12,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/*) $(shell find src cm
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 
 .PHONY: help demo test test-slow dev lint format bench bench-quick docs wheel ctest sanitize sanitize-threads \
-  test-asan fuzz coverage clean
+  sweep test-asan fuzz coverage clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make ctest        the C library alone: built with warnings as errors, and its tests'
 	@echo 'make sanitize     the same under the address and undefined-behaviour sanitizers'
 	@echo 'make sanitize-threads  the same under the thread sanitizer, by clang and its OpenMP'
+	@echo 'make sweep        accuracy of the activations over all 2^32 inputs;  FUNCTIONS="tanh gelu", EVERY=64'
 	@echo 'make test-asan    the Python tests under the address and undefined-behaviour sanitizers'
 	@echo 'make fuzz         damaged files of every kind for a minute;  SECONDS=600 or COUNT=1000000, SEED=1'
 	@echo 'make coverage     the lines of src and cmlp that the tests run, and those they do not'
@@ -83,6 +84,11 @@ sanitize: .venv/build.stamp
 sanitize-threads: .venv/build.stamp
 	TSAN_OPTIONS='ignore_noninstrumented_modules=1 halt_on_error=1' \
 	  .ci/ctest build/threads -DCMLP_WERROR=ON -DCMLP_SANITIZE=thread -DCMAKE_C_COMPILER=clang
+
+# The sample of every set comes first.
+sweep: .venv/build.stamp
+	CTEST_ARGS='-R sweep' .ci/ctest build/c -DCMLP_WERROR=ON
+	build/c/cmlp_sweep $(if $(EVERY),--every $(EVERY)) $(FUNCTIONS)
 
 # Python itself is built without the sanitizers, which therefore have to be there first, and it frees little.  What
 # they find they write to build/asan/report.*; pytest would keep it to itself.
