@@ -95,7 +95,7 @@ cdef int check_rate(str name, double value) except -1:
 
 cdef whole(str name, value, most):
     """A whole number from 1 to most."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
+    if type(value) is not int and (not isinstance(value, (int, np.integer)) or isinstance(value, bool)):
         raise TypeError(f"{name}: got {value!r}, expected a whole number")
     if not 0 < value <= most:
         raise ValueError(f"{name}: got {value}, expected 1 to {most}")

@@ -12,37 +12,55 @@ cdef plain(str name, a):
 
 cdef tuple as_floats(tuple named, tuple optional=()):
     """Aligned C-contiguous arrays of one type: float32 if there is float32 or float16 and nothing wider, else float64."""
-    arrays = [(name, None if a is None and name in optional else plain(name, a)) for name, a in named]
-    narrow = wide = False
-    for name, a in arrays:
-        if a is None:
+    cdef bint narrow = False, wide = False
+    cdef int typenum
+    cdef cnp.ndarray a
+    arrays = []
+    for name, value in named:
+        if value is None and name in optional:
+            arrays.append(None)
             continue
-        if a.dtype.kind not in "fiub":
+        a = plain(name, value)
+        typenum = cnp.PyArray_TYPE(a)
+        if cnp.PyTypeNum_ISFLOAT(typenum):
+            narrow, wide = narrow or cnp.PyArray_ITEMSIZE(a) < 8, wide or cnp.PyArray_ITEMSIZE(a) >= 8
+        elif not cnp.PyTypeNum_ISINTEGER(typenum) and not cnp.PyTypeNum_ISBOOL(typenum):
             raise TypeError(f"{name}: got {a.dtype}, expected numbers")
-        if a.dtype.kind == "f":
-            narrow, wide = narrow or a.dtype.itemsize < 8, wide or a.dtype.itemsize >= 8
-    dtype = np.float32 if narrow and not wide else np.float64
-    return tuple([None if a is None else np.require(a, dtype, ["C", "A"]) for _, a in arrays])
+        arrays.append(a)
+    typenum = cnp.NPY_FLOAT32 if narrow and not wide else cnp.NPY_FLOAT64
+    return tuple([None if a is None else as_type(a, typenum) for a in arrays])
+
+
+cdef object as_type(a, int typenum):
+    """The array itself where it is aligned, C-contiguous and of this type already."""
+    return cnp.PyArray_FROM_OTF(a, typenum, cnp.NPY_ARRAY_CARRAY_RO | cnp.NPY_ARRAY_FORCECAST)
 
 
 cdef int thread_count(n_threads) except -1:
     return 0 if n_threads is None else whole("n_threads", n_threads, 2**16)
 
 
-cdef cmlp_shape shape_of(cnp.ndarray a, batch, n_in, n_out, n_threads) except *:
+cdef cmlp_shape shape_of(cnp.ndarray a, Py_ssize_t batch, Py_ssize_t n_in, Py_ssize_t n_out, n_threads) except *:
     cdef cmlp_shape shape
-    for name, n in (("batch", batch), ("n_in", n_in), ("n_out", n_out)):
-        if n < 1:
-            raise ValueError(f"{name}: got {n}, expected 1 or more")
+    if batch < 1 or n_in < 1 or n_out < 1:
+        name, n = ("batch", batch) if batch < 1 else ("n_in", n_in) if n_in < 1 else ("n_out", n_out)
+        raise ValueError(f"{name}: got {n}, expected 1 or more")
     shape.dtype = CMLP_F32 if cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT32 else CMLP_F64
     shape.batch, shape.n_in, shape.n_out = batch, n_in, n_out
     shape.n_threads = thread_count(n_threads)
     return shape
 
 
-cdef int expect(cnp.ndarray a, str name, tuple shape) except -1:
-    if (<object>a).shape != shape:
-        raise ValueError(f"{name}: got shape {(<object>a).shape}, expected {shape}")
+cdef inline Py_ssize_t dim(a, int i):
+    return cnp.PyArray_DIM(<cnp.ndarray>a, i)
+
+
+cdef int expect(cnp.ndarray a, str name, Py_ssize_t rows, Py_ssize_t columns=-1) except -1:
+    """One dimension without columns, else two."""
+    cdef int ndim = 1 if columns < 0 else 2
+    if a.ndim != ndim or dim(a, 0) != rows or (ndim == 2 and dim(a, 1) != columns):
+        wanted = (rows, columns)[:ndim]
+        raise ValueError(f"{name}: got shape {shape_text(a)}, expected {wanted}")
     return 0
 
 
@@ -52,20 +70,37 @@ cdef int expect_2d(cnp.ndarray a, str name) except -1:
     return 0
 
 
-cdef cnp.ndarray output(out, str name, tuple shape, cnp.ndarray like, tuple inputs):
-    """out if it fits and lies apart from the inputs, or a new array."""
+cdef int expect_alike(cnp.ndarray a, str name, cnp.ndarray other) except -1:
+    if not cnp.PyArray_SAMESHAPE(a, other):
+        raise ValueError(f"{name}: got shape {shape_text(a)}, expected {shape_text(other)}")
+    return 0
+
+
+cdef cnp.ndarray output(out, str name, cnp.ndarray like, tuple inputs, Py_ssize_t rows=-1, Py_ssize_t columns=-1):
+    """out if it fits and lies apart from the inputs, or a new array; of like's shape where no rows are given."""
+    cdef int typenum = cnp.PyArray_TYPE(like)
+    if out is None and rows < 0:
+        return cnp.PyArray_EMPTY(like.ndim, cnp.PyArray_DIMS(like), typenum, 0)
     if out is None:
-        return np.empty(shape, like.dtype)
-    if not isinstance(out, np.ndarray) or out.dtype != like.dtype or not out.flags.c_contiguous or not out.flags.aligned:
+        return new_array(typenum, rows, columns)
+    if not cnp.PyArray_Check(out) or cnp.PyArray_TYPE(out) != typenum or not cnp.PyArray_ISCARRAY_RO(out):
         got = f"{out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
         raise TypeError(f"{name}: got {got}, expected a C-contiguous array of {like.dtype}")
-    if not out.flags.writeable:
+    if not cnp.PyArray_ISWRITEABLE(out):
         raise ValueError(f"{name}: got a read-only array, expected a writable one")
-    expect(out, name, shape)
+    if rows < 0:
+        expect_alike(out, name, like)
+    else:
+        expect(out, name, rows, columns)
     for a in inputs:
         if a is not None:
             check_apart(out, a)
     return out
+
+
+cdef bint begins_with(out, cnp.ndarray a):
+    """out is a, or another view of it."""
+    return cnp.PyArray_Check(out) and cnp.PyArray_DATA(<cnp.ndarray>out) == cnp.PyArray_DATA(a)
 
 
 cdef inline void *pointer(a):
@@ -79,11 +114,11 @@ cdef double param_of(int activation, param) except? -2.0:
 def dense_forward(x, w, b=None, str activation="identity", param=None, out=None, n_threads=None):
     x, w, b = as_floats((("x", x), ("w", w), ("b", b)), ("b",))
     expect_2d(x, "x")
-    expect(w, "w", (w.shape[0] if w.ndim else 0, x.shape[1]))
+    expect(w, "w", dim(w, 0) if (<cnp.ndarray>w).ndim else 0, dim(x, 1))
     if b is not None:
-        expect(b, "b", (w.shape[0],))
-    cdef cmlp_shape shape = shape_of(x, x.shape[0], w.shape[1], w.shape[0], n_threads)
-    out = output(out, "out", (x.shape[0], w.shape[0]), x, (x, w, b))
+        expect(b, "b", dim(w, 0))
+    cdef cmlp_shape shape = shape_of(x, dim(x, 0), dim(w, 1), dim(w, 0), n_threads)
+    out = output(out, "out", x, (x, w, b), shape.batch, shape.n_out)
     cdef int act = activation_id(activation)
     cdef double p = param_of(act, param)
     cdef void *px = pointer(x)
@@ -101,15 +136,15 @@ def dense_backward_dx(dy, w, y=None, str activation="identity", param=None, out=
     dy, w, y = as_floats((("dy", dy), ("w", w), ("y", y)), ("y",))
     expect_2d(dy, "dy")
     expect_2d(w, "w")
-    expect(w, "w", (dy.shape[1], w.shape[1]))
+    expect(w, "w", dim(dy, 1), dim(w, 1))
     if y is not None:
-        expect(y, "y", (dy.shape[0], w.shape[1]))
-    cdef cmlp_shape shape = shape_of(dy, dy.shape[0], w.shape[1], w.shape[0], n_threads)
-    out = output(out, "out", (dy.shape[0], w.shape[1]), dy, (dy, w, y))
+        expect(y, "y", dim(dy, 0), dim(w, 1))
+    cdef cmlp_shape shape = shape_of(dy, dim(dy, 0), dim(w, 1), dim(w, 0), n_threads)
+    out = output(out, "out", dy, (dy, w, y), shape.batch, shape.n_in)
     cdef int act = activation_id(activation)
     if activation in ("softmax", "step"):
         raise ValueError(f"activation: got {activation!r}, expected an elementwise one with a derivative")
-    if act != activation_id("identity") and y is None:
+    if act != CMLP_IDENTITY and y is None:
         raise ValueError("y: got None, expected the activation's values")
     cdef double p = param_of(act, param)
     cdef void *pd = pointer(dy)
@@ -127,10 +162,10 @@ def dense_backward_dw(dy, x, out=None, out_db=None, n_threads=None):
     dy, x = as_floats((("dy", dy), ("x", x)))
     expect_2d(dy, "dy")
     expect_2d(x, "x")
-    expect(x, "x", (dy.shape[0], x.shape[1]))
-    cdef cmlp_shape shape = shape_of(dy, dy.shape[0], x.shape[1], dy.shape[1], n_threads)
-    out = output(out, "out", (dy.shape[1], x.shape[1]), dy, (dy, x))
-    out_db = output(out_db, "out_db", (dy.shape[1],), dy, (dy, x, out))
+    expect(x, "x", dim(dy, 0), dim(x, 1))
+    cdef cmlp_shape shape = shape_of(dy, dim(dy, 0), dim(x, 1), dim(dy, 1), n_threads)
+    out = output(out, "out", dy, (dy, x), shape.n_out, shape.n_in)
+    out_db = output(out_db, "out_db", dy, (dy, x, out), shape.n_out)
     cdef void *pd = pointer(dy)
     cdef void *px = pointer(x)
     cdef void *pw = pointer(out)
@@ -146,20 +181,20 @@ def dense_backward_update(dy, x, w, b, str kind, slots, double lr, step=1, n_thr
     dy, x = as_floats((("dy", dy), ("x", x)))
     expect_2d(dy, "dy")
     expect_2d(x, "x")
-    expect(x, "x", (dy.shape[0], x.shape[1]))
-    cdef cmlp_shape shape = shape_of(dy, dy.shape[0], x.shape[1], dy.shape[1], n_threads)
+    expect(x, "x", dim(dy, 0), dim(x, 1))
+    cdef cmlp_shape shape = shape_of(dy, dim(dy, 0), dim(x, 1), dim(dy, 1), n_threads)
     cdef cmlp_optimizer_spec spec = settings_of(kind, options)
     cdef int n = cmlp_optimizer_slots(spec.kind), i
     if len(slots) != 2 * n:
         raise ValueError(f"slots: got {len(slots)}, expected {2 * n}: those of w, then those of b")
     if step < 1:
         raise ValueError(f"step: got {step}, expected 1 or more")
-    w = output(w, "w", (dy.shape[1], x.shape[1]), dy, (dy, x))
-    b = output(b, "b", (dy.shape[1],), dy, (dy, x, w))
+    w = output(w, "w", dy, (dy, x), shape.n_out, shape.n_in)
+    b = output(b, "b", dy, (dy, x, w), shape.n_out)
     cdef void *pointers[4]
     for i in range(2 * n):
-        shape_i = (dy.shape[1], x.shape[1]) if i < n else (dy.shape[1],)
-        pointers[i] = pointer(output(slots[i], f"slots[{i}]", shape_i, dy, (dy, x, w, b)))
+        columns = shape.n_in if i < n else -1
+        pointers[i] = pointer(output(slots[i], f"slots[{i}]", dy, (dy, x, w, b), shape.n_out, columns))
     cdef void *pd = pointer(dy)
     cdef void *px = pointer(x)
     cdef void *pw = pointer(w)
@@ -173,18 +208,16 @@ def dense_backward_update(dy, x, w, b, str kind, slots, double lr, step=1, n_thr
 
 cdef cmlp_shape rows_of(cnp.ndarray x, n_threads) except *:
     """Everything but the last dimension is a row."""
-    n = x.shape[x.ndim - 1] if x.ndim else 1
-    size = (<object>x).size
-    return shape_of(x, max(size // max(n, 1), 1), 1, max(n, 1), n_threads)
+    cdef Py_ssize_t n = max(dim(x, x.ndim - 1) if x.ndim else 1, 1)
+    return shape_of(x, max(cnp.PyArray_SIZE(x) // n, 1), 1, n, n_threads)
 
 
 def activation_forward(x, str activation, param=None, out=None, n_threads=None):
     (x,) = as_floats((("x", x),))
     cdef int act = activation_id(activation)
     cdef cmlp_shape shape = rows_of(x, n_threads)
-    if out is not x:
-        out = output(out, "out", x.shape, x, () if out is not None and np.shares_memory(out, x) and out.ctypes.data == x.ctypes.data else (x,))
-    if x.size == 0:
+    out = output(out, "out", x, () if begins_with(out, x) else (x,))
+    if cnp.PyArray_SIZE(x) == 0:
         return out
     cdef double p = param_of(act, param)
     cdef void *px = pointer(x)
@@ -198,14 +231,13 @@ def activation_forward(x, str activation, param=None, out=None, n_threads=None):
 
 def activation_backward(dy, y, str activation, param=None, out=None, n_threads=None):
     dy, y = as_floats((("dy", dy), ("y", y)))
-    expect(y, "y", dy.shape)
+    expect_alike(y, "y", dy)
     cdef int act = activation_id(activation)
     if activation == "step":
         raise ValueError("activation: step has no useful derivative")
     cdef cmlp_shape shape = rows_of(dy, n_threads)
-    if out is not dy:
-        out = output(out, "out", dy.shape, dy, (dy, y))
-    if dy.size == 0:
+    out = output(out, "out", dy, (y,) if begins_with(out, dy) else (dy, y))
+    if cnp.PyArray_SIZE(dy) == 0:
         return out
     cdef double p = param_of(act, param)
     cdef void *pd = pointer(dy)
@@ -221,9 +253,8 @@ def activation_backward(dy, y, str activation, param=None, out=None, n_threads=N
 cdef softmax_of(x, bint as_log, out, n_threads):
     (x,) = as_floats((("x", x),))
     cdef cmlp_shape shape = rows_of(x, n_threads)
-    if out is not x:
-        out = output(out, "out", x.shape, x, (x,))
-    if x.size == 0:
+    out = output(out, "out", x, () if begins_with(out, x) else (x,))
+    if cnp.PyArray_SIZE(x) == 0:
         return out
     cdef void *px = pointer(x)
     cdef void *po = pointer(out)
@@ -282,7 +313,7 @@ def loss_delta(str name, param, y, t, w=None, out=None):
     if not isinstance(y, np.ndarray):
         raise TypeError(f"y: got {type(y).__name__}, expected numpy.ndarray")
     apart = tuple([a for a in (y, t, w) if isinstance(a, np.ndarray)])
-    out = out if out is y else output(out, "out", y.shape, y, apart)
+    out = out if out is y else output(out, "out", y, apart)
     return out, loss_of(name, param, y, t, w, out)
 
 
@@ -295,13 +326,13 @@ def update(str kind, w, dw, slots, double lr, step=1, n_threads=None, **options)
         raise ValueError(f"slots: got {len(slots)}, expected {n}")
     if step < 1:
         raise ValueError(f"step: got {step}, expected 1 or more")
-    dw = np.require(plain("dw", dw), w.dtype, ["C", "A"])
-    expect(dw, "dw", w.shape)
-    output(w, "w", w.shape, w, (dw,))
+    dw = as_type(plain("dw", dw), cnp.PyArray_TYPE(w))
+    expect_alike(dw, "dw", w)
+    output(w, "w", w, (dw,))
     cdef void *pointers[2]
     pointers[0], pointers[1] = NULL, NULL
     for i in range(n):
-        pointers[i] = pointer(output(slots[i], f"slots[{i}]", w.shape, w, (w, dw)))
+        pointers[i] = pointer(output(slots[i], f"slots[{i}]", w, (w, dw)))
     cdef cmlp_dtype dtype = dtype_id(w.dtype)
     cdef size_t size = w.size
     cdef uint64_t t = step

@@ -424,6 +424,9 @@ def read_only(shape):
     return a
 
 
+READ_ONLY = read_only((4, 3))
+
+
 def overlapping(shape):
     """Two arrays of this shape that share all but a row."""
     memory = np.zeros((shape[0] + 1, *shape[1:]))
@@ -480,9 +483,12 @@ def backward_update(dy=DY, x=X, slots=None, **rest):
         (lambda: backward_update(speed=1.0), TypeError, "speed"),
         (lambda: _core.activation_forward(X, "none"), ValueError, "activation"),
         (lambda: _core.activation_forward(X, "relu", out=DY.copy()), ValueError, "out"),
+        (lambda: _core.activation_forward(READ_ONLY, "relu", out=READ_ONLY), ValueError, "out"),
+        (lambda: _core.activation_backward(READ_ONLY, X, "relu", out=READ_ONLY), ValueError, "out"),
         (lambda: _core.activation_backward(X, DY, "relu"), ValueError, "y"),
         (lambda: _core.activation_backward(X, X, "step"), ValueError, "activation"),
         (lambda: _core.softmax(X, out=read_only((4, 3))), ValueError, "out"),
+        (lambda: _core.softmax(READ_ONLY, out=READ_ONLY), ValueError, "out"),
         (lambda: _core.softmax(X, n_threads=0), ValueError, "n_threads"),
         (lambda: loss_of("none"), ValueError, "loss"),
         (lambda: loss_of("huber", t=X), ValueError, "t"),
