@@ -300,40 +300,57 @@ static void sum_columns(const product *p, char *copy, char *row)
     memcpy(p->sums + whole * k->size, row, (n - whole) * k->size);
 }
 
+/* Columns [c0, c0 + n) of b, packed `width` wide, with their bias, and room for a strip of the product. */
+typedef struct {
+    size_t c0, n, width;
+    const char *data, *bias;
+    char *strip;
+} panel;
+
+/* Rows [r, r + rows) of the product; in its place at once where whole vectors fit there. */
+static void run_strip(product *p, const panel *q, size_t r, size_t rows)
+{
+    size_t size = p->k->size, at = r * p->columns + q->c0, ld = q->width;
+    char *to = q->strip;
+    if (p->kind == BACKWARD_DW) {
+        p->k->outer(r, r + rows, ld, p->inner, p->a, p->rows, q->data, ld, ld, 0, r, rows, to, NULL);
+    } else {
+        if (q->n == q->width)
+            to = p->out + at * size, ld = p->columns;
+        p->k->product(rows, q->width, p->inner, p->a + r * p->inner * size, p->inner, q->data, q->width,
+                      q->bias, to, ld);
+        if (q->n == q->width && p->id == CMLP_IDENTITY)
+            return;
+    }
+    if (q->width == p->columns)
+        p->finish(p, to, at, rows * ld);
+    else
+        for (size_t i = 0; i < rows; i++)
+            p->finish(p, to + i * ld * size, at + i * p->columns, q->n);
+}
+
 static void product_share(void *ctx, int thread, int n_threads)
 {
     product *p = ctx;
-    const cmlp_kernels *k = p->k;
-    size_t size = k->size, nr = p->nr, padded = cmlp_round_up(p->columns, k->vw);
+    size_t size = p->k->size, padded = cmlp_round_up(p->columns, p->k->vw);
     size_t r0 = 0, r1 = p->rows, c0 = 0, c1 = padded;
     char *own = p->scratch + (size_t)thread * p->scratch_bytes;
-    char *row = own + p->inner * nr * size, *strip = row + nr * size;
+    char *row = own + p->inner * p->nr * size;
     if (p->by_columns)
-        cmlp_share_of_columns(padded, nr, thread, n_threads, &c0, &c1);
+        cmlp_share_of_columns(padded, p->nr, thread, n_threads, &c0, &c1);
     else
         cmlp_share_of_rows(p->rows, thread, n_threads, &r0, &r1);
     if (p->sums && thread == 0)
         sum_columns(p, own, row);
-    for (; r0 < r1 && c0 < c1; c0 += nr) {
-        size_t width = cmlp_min(nr, padded - c0), n = cmlp_min(width, p->columns - c0);
-        const char *panel = panel_of(p, c0, n, width, own);
+    for (; r0 < r1 && c0 < c1; c0 += p->nr) {
+        panel q = {c0, .width = cmlp_min(p->nr, padded - c0), .strip = row + p->nr * size};
+        q.n = cmlp_min(q.width, p->columns - c0);
+        q.data = panel_of(p, c0, q.n, q.width, own);
+        q.bias = p->bias ? row : NULL;
         if (p->bias)
-            copy_columns(size, 1, p->bias + c0 * size, n, n, width, row);
-        for (size_t r = r0, rows; r < r1; r += rows) {
-            rows = cmlp_min(STRIP, r1 - r);
-            if (p->kind == BACKWARD_DW)
-                k->outer(r, r + rows, width, p->inner, p->a, p->rows, panel, width, nr, 0, r, rows, strip,
-                         NULL);
-            else
-                k->product(rows, width, p->inner, p->a + r * p->inner * size, p->inner, panel, nr,
-                           p->bias ? row : NULL, strip, width);
-            if (width == p->columns) {
-                p->finish(p, strip, r * width, rows * width);
-                continue;
-            }
-            for (size_t i = 0; i < rows; i++)
-                p->finish(p, strip + i * width * size, (r + i) * p->columns + c0, n);
-        }
+            copy_columns(size, 1, p->bias + c0 * size, q.n, q.n, q.width, row);
+        for (size_t r = r0; r < r1; r += STRIP)
+            run_strip(p, &q, r, cmlp_min(STRIP, r1 - r));
     }
 }
 
