@@ -128,13 +128,15 @@ static double flops_of_step(const cmlp_plan *plan, size_t rows)
     return 6.0 * (double)plan->parameters * (double)rows;
 }
 
+static int is_small(const cmlp_plan *plan) { return plan->opt && plan->grad_bytes <= GROUP_BYTES; }
+
 /* Groups and chunks are functions of shapes alone. */
 static void choose_groups(cmlp_plan *plan)
 {
     size_t blocks = (plan->spec.batch + ROW_BLOCK - 1) / ROW_BLOCK;
     plan->groups = 0;
     plan->chunk = blocks * ROW_BLOCK;
-    if (!plan->opt || plan->grad_bytes > GROUP_BYTES)
+    if (!is_small(plan))
         return;
     size_t per_row = lay_out_slot(plan, ROW_BLOCK) / ROW_BLOCK;
     double worth = flops_of_step(plan, plan->spec.batch) / FLOPS_PER_THREAD;
@@ -143,6 +145,9 @@ static void choose_groups(cmlp_plan *plan)
     plan->chunk = (blocks + plan->groups - 1) / plan->groups * ROW_BLOCK;
     if (plan->chunk * per_row > WHOLE_BYTES)
         plan->chunk = cmlp_max(CHUNK_BYTES / per_row / ROW_BLOCK, 1) * ROW_BLOCK;
+    /* One group that goes through at once needs no gradient of its own: updates take it unit by unit. */
+    if (plan->groups == 1 && plan->chunk >= plan->spec.batch)
+        plan->groups = 0;
 }
 
 /* Threads that share a layer's columns exchange its rows, those that share the rows exchange the weights that
@@ -231,7 +236,7 @@ static void assign_units(cmlp_plan *plan, size_t *load)
 /* Rows of a unit are whole vectors, so that its transpose is; small nets get smaller units to share. */
 static cmlp_status make_units(cmlp_plan *plan)
 {
-    size_t rows = plan->groups ? 32 : 256, panels = plan->groups ? 1 : 4;
+    size_t rows = is_small(plan) ? 32 : 256, panels = is_small(plan) ? 1 : 4;
     plan->n_units = count_units(plan, NULL, rows, panels);
     plan->units = calloc(plan->n_units + 1, sizeof *plan->units);
     size_t *load = calloc((size_t)plan->threads, sizeof *load);
@@ -312,8 +317,9 @@ static cmlp_status build(cmlp_plan *plan)
     if (status)
         return status;
     /* Steps of a microsecond do not look at the clock each time. */
-    double steps = 3e5 / (flops_of_step(plan, plan->spec.batch) + 1e3);
+    double flops = flops_of_step(plan, plan->spec.batch), steps = 3e5 / (flops + 1e3);
     plan->poll_every = steps < 1.0 ? 1 : (size_t)steps;
+    plan->polls_inside = !plan->groups && flops > FLOPS_PER_THREAD;
     return allocate(plan);
 }
 

@@ -83,8 +83,8 @@ struct cmlp_plan {
     size_t n_units;
     size_t n_in, n_out, parameters;
     int threads;            /* most threads of a step */
-    /* Small nets go by groups of rows, each through all layers and into a gradient of its own, chunk by
-     * chunk; large ones (groups = 0) go through shared by rows or columns, and then by units. */
+    /* Small nets with many rows go by groups of them, each through all layers and into a gradient of its own,
+     * chunk by chunk; others (groups = 0) go through shared by rows or columns, and then by units. */
     size_t groups, chunk;
     char *arena;            /* slots: one a thread with groups, one for all without */
     size_t slot_bytes, n_slots, arena_bytes;
@@ -110,6 +110,7 @@ struct cmlp_plan {
     pass forward_pass;
     uint64_t forwards;
     size_t poll_every;      /* steps between looks at the clock */
+    int polls_inside;       /* one step is long enough for several */
 };
 
 static inline void *plan_at(const cmlp_plan *plan, char *slot, size_t offset, size_t row, size_t ld)

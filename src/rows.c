@@ -141,7 +141,7 @@ static void run_shared(stage *st)
     team t = {.rows = st->rows,
               .thread = st->thread,
               .n_threads = st->n_threads,
-              .look = st->thread == 0 ? cmlp_poll : NULL,
+              .look = st->thread == 0 && plan->polls_inside ? cmlp_poll : NULL,
               .ctx = f,
               .stop = &f->stop};
     char *slot = plan->arena, *own = plan->inputs + (size_t)st->thread * plan->input_bytes;

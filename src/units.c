@@ -130,7 +130,7 @@ static void unit_stage(stage *st, size_t i, int whole)
     char *bias = scratch + rows * (u->c1 - u->c0) * plan->k->size;
     if (st->f->run->norms)
         plan->squares[i] = unit_weight_squares(plan, u);
-    if (st->thread == 0 && !plan->groups)
+    if (st->thread == 0 && plan->polls_inside)
         cmlp_poll(st->f);
     if (plan->groups && plan->opt) {
         reduce_unit(st, u);

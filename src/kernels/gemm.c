@@ -176,13 +176,11 @@ void CMLP_NAME(transpose)(size_t n_in, size_t n_out, size_t nr, size_t nr_t, siz
         for (size_t i = i0; i < i1; i += VW) {
             size_t t0 = i / nr_t * nr_t, width_t = min_size(nr_t, padded_t - t0);
             real *to = wt + t0 * n_out + (i - t0);
-            for (size_t j = 0; j < width; j += VW) {
-                v r[VBYTES / sizeof(real)];
-                for (size_t l = 0; l < VW; l++)
-                    r[l] = i + l < n_in ? vload(panel + (i + l) * width + j) : vset(R(0.0));
-                vtranspose(r);
-                for (size_t l = 0; l < VW && p0 + j + l < n_out; l++)
-                    vstore(to + (p0 + j + l) * width_t, r[l]);
+            for (size_t j = 0; j < width && p0 + j < n_out; j += LANE) {
+                v column[16 / sizeof(real)];
+                vload_columns(panel + i * width + j, width, n_in - i, column);
+                for (size_t l = 0; l < LANE && p0 + j + l < n_out; l++)
+                    vstore(to + (p0 + j + l) * width_t, column[l]);
             }
         }
     }

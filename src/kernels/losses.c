@@ -31,19 +31,16 @@ static v cross_entropy_narrow(const cmlp_loss_args *args, size_t r0, size_t rows
     const cmlp_loss_args copy = *args, *a = &copy;
     const v zero = vset(R(0.0)), one = vset(R(1.0));
     v z[VBYTES / sizeof(real)], t[VBYTES / sizeof(real)], label = zero, weight = zero;
-    for (size_t i = 0; i < VW; i++) {
-        z[i] = i < rows ? vload(row_of(a->z, r0 + i, a->ldz)) : zero;
+    for (size_t j = 0; j < a->n; j += LANE) {
+        vload_columns(row_of(a->z, r0, a->ldz) + j, a->ldz, rows, z + j);
         if (!a->labels)
-            t[i] = i < rows ? vload(row_of(a->t, r0 + i, a->ldt)) : zero;
+            vload_columns(row_of(a->t, r0, a->ldt) + j, a->ldt, rows, t + j);
     }
     for (size_t i = 0; i < rows; i++) {
         if (a->labels)
             label[i] = (real)a->labels[r0 + i];
         weight[i] = weight_of(a, r0 + i);
     }
-    vtranspose(z);
-    if (!a->labels)
-        vtranspose(t);
     v top = z[0], sum = zero, dot = zero, mass = zero;
     for (size_t j = 1; j < a->n; j++)
         top = vmax(top, z[j]);
@@ -61,9 +58,8 @@ static v cross_entropy_narrow(const cmlp_loss_args *args, size_t r0, size_t rows
             z[j] = vfma(z[j], p, -t[j]) * by;
         for (size_t j = a->n; j < VW; j++)
             z[j] = zero;
-        vtranspose(z);
-        for (size_t i = 0; i < rows; i++)
-            vstore((real *)a->dz + (r0 + i) * a->lddz, z[i]);
+        for (size_t j = 0; j < VW; j += LANE)
+            vstore_columns(z + j, rows, (real *)a->dz + r0 * a->lddz + j, a->lddz);
     }
     return weight * (mass * t_log(sum) - dot);
 }

@@ -12,18 +12,19 @@ void CMLP_NAME(pack)(size_t n_in, size_t n, size_t width, const void *w_, void *
 {
     const real *w = w_;
     real *panel = panel_;
-    const size_t part = min_size(VW, n_in);
     for (size_t j = 0; j < width; j += VW)
         for (size_t at = 0; at < n_in; at += VW) {
-            const size_t i = block_start(at, n_in);
-            v r[VBYTES / sizeof(real)];
-            for (size_t l = 0; l < VW; l++) {
-                const real *from = w + (j + l) * n_in + i;
-                r[l] = j + l >= n ? vset(R(0.0)) : part < VW ? vload_part(from, part) : vload(from);
+            const size_t i = block_start(at, n_in), rows = j < n ? n - j : 0, part = min_size(VW, n_in);
+            real padded[VBYTES / sizeof(real)][VBYTES / sizeof(real)];
+            const real *from = w + j * n_in + i;
+            for (size_t l = 0; n_in < VW && l < rows && l < VW; l++)
+                vstore(padded[l], vload_part(from + l * n_in, n_in));
+            for (size_t c = 0; c < part; c += LANE) {
+                v column[16 / sizeof(real)];
+                vload_columns((n_in < VW ? padded[0] : from) + c, n_in < VW ? VW : n_in, rows, column);
+                for (size_t l = 0; l < LANE && c + l < part; l++)
+                    vstore(panel + (i + c + l) * width + j, column[l]);
             }
-            vtranspose(r);
-            for (size_t l = 0; l < part; l++)
-                vstore(panel + (i + l) * width + j, r[l]);
         }
 }
 
@@ -31,20 +32,17 @@ void CMLP_NAME(unpack)(size_t n_in, size_t n, size_t width, const void *panel_, 
 {
     const real *panel = panel_;
     real *w = w_;
-    const size_t part = min_size(VW, n_in);
-    for (size_t j = 0; j < n; j += VW)
+    for (size_t j = 0; j < n; j += LANE)
         for (size_t at = 0; at < n_in; at += VW) {
             const size_t i = block_start(at, n_in);
-            v r[VBYTES / sizeof(real)];
-            for (size_t l = 0; l < VW; l++)
-                r[l] = l < part ? vload(panel + (i + l) * width + j) : vset(R(0.0));
-            vtranspose(r);
-            for (size_t l = 0; l < VW && j + l < n; l++) {
+            v column[16 / sizeof(real)];
+            vload_columns(panel + i * width + j, width, n_in - i, column);
+            for (size_t l = 0; l < LANE && j + l < n; l++) {
                 real *to = w + (j + l) * n_in + i;
-                if (part < VW)
-                    vstore_part(to, r[l], part);
+                if (n_in < VW)
+                    vstore_part(to, column[l], n_in);
                 else
-                    vstore(to, r[l]);
+                    vstore(to, column[l]);
             }
         }
 }

@@ -97,9 +97,14 @@ INLINE v vset(real x) { return PICK(vdupq_n_f32, vdupq_n_f64)(x); }
 INLINE v vfma(v a, v b, v c) { return PICK(vfmaq_f32, vfmaq_f64)(c, a, b); }
 INLINE v vsqrt(v x) { return PICK(vsqrtq_f32, vsqrtq_f64)(x); }
 INLINE v vsel(vi m, v x, v y) { return (v)((m & (vi)x) | (~m & (vi)y)); }
+INLINE v vzip_low(v a, v b) { return PICK(vzip1q_f32, vzip1q_f64)(a, b); }
+INLINE v vzip_high(v a, v b) { return PICK(vzip2q_f32, vzip2q_f64)(a, b); }
 #endif
 
 #if defined(__x86_64__)
+/* In each lane of 16 bytes the lower, or upper, halves of both interleaved. */
+INLINE v vzip_low(v a, v b) { return MM(unpacklo)(a, b); }
+INLINE v vzip_high(v a, v b) { return MM(unpackhi)(a, b); }
 /* The instruction gives its second operand where either is NaN. */
 INLINE v vlow(v hi, v x) { return MM(min)(hi, x); }
 INLINE v vhigh(v lo, v x) { return MM(max)(lo, x); }
@@ -223,26 +228,84 @@ INLINE real vmax_lane(v x)
     return x[0];
 }
 
-/* VW x VW in registers: log2(VW) rounds of interleaving row i with row i + VW/2. */
-INLINE void vtranspose(v r[VBYTES / sizeof(real)])
+/* ---- columns of rows in memory, by lanes of 16 bytes ---- */
+
+#define LANE ((size_t)(16 / sizeof(real)))
+
+/* Lane l of the result from p[l]. */
+INLINE v vload_lanes(const real *const p[VBYTES / 16])
 {
-    const size_t half = VW / 2;
-    vi low, high;
-    for (size_t i = 0; i < VW; i++) {
-        low[i] = (ireal)(i / 2 + (i % 2) * VW);
-        high[i] = low[i] + (ireal)half;
-    }
-#pragma GCC unroll 4
-    for (size_t round = 1; round < VW; round *= 2) {
-        v t[VBYTES / sizeof(real)];
-#pragma GCC unroll 8
-        for (size_t i = 0; i < half; i++) {
-            t[2 * i] = vshuffle(r[i], r[i + half], low);
-            t[2 * i + 1] = vshuffle(r[i], r[i + half], high);
+#if VBYTES == 64
+    __m512i x = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p[0]));
+    x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)p[1]), 1);
+    x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)p[2]), 2);
+    return (v)_mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)p[3]), 3);
+#elif VBYTES == 32
+    __m256i x = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)p[0]));
+    return (v)_mm256_inserti128_si256(x, _mm_loadu_si128((const __m128i *)p[1]), 1);
+#else
+    return vload(p[0]);
+#endif
+}
+
+INLINE void vstore_lanes(v x, real *const p[VBYTES / 16])
+{
+#if VBYTES == 64
+    _mm_storeu_si128((__m128i *)p[0], _mm512_castsi512_si128((__m512i)x));
+    _mm_storeu_si128((__m128i *)p[1], _mm512_extracti32x4_epi32((__m512i)x, 1));
+    _mm_storeu_si128((__m128i *)p[2], _mm512_extracti32x4_epi32((__m512i)x, 2));
+    _mm_storeu_si128((__m128i *)p[3], _mm512_extracti32x4_epi32((__m512i)x, 3));
+#elif VBYTES == 32
+    _mm_storeu_si128((__m128i *)p[0], _mm256_castsi256_si128((__m256i)x));
+    _mm_storeu_si128((__m128i *)p[1], _mm256_extracti128_si256((__m256i)x, 1));
+#else
+    vstore(p[0], x);
+#endif
+}
+
+/* LANE vectors, each of their lanes a square that is turned in place. */
+INLINE void vturn(v r[16 / sizeof(real)])
+{
+#pragma GCC unroll 2
+    for (size_t round = 1; round < LANE; round *= 2) {
+        v t[16 / sizeof(real)];
+#pragma GCC unroll 2
+        for (size_t i = 0; i < LANE / 2; i++) {
+            t[2 * i] = vzip_low(r[i], r[i + LANE / 2]);
+            t[2 * i + 1] = vzip_high(r[i], r[i + LANE / 2]);
         }
-#pragma GCC unroll 16
-        for (size_t i = 0; i < VW; i++)
+#pragma GCC unroll 4
+        for (size_t i = 0; i < LANE; i++)
             r[i] = t[i];
+    }
+}
+
+/* The first LANE columns of VW rows that lie ld apart; zeros for those from `rows` on. */
+INLINE void vload_columns(const real *from, size_t ld, size_t rows, v column[16 / sizeof(real)])
+{
+    static const real none[16 / sizeof(real)];
+    const real *p[VBYTES / 16];
+#pragma GCC unroll 4
+    for (size_t i = 0; i < LANE; i++) {
+#pragma GCC unroll 4
+        for (size_t l = 0; l < VBYTES / 16; l++)
+            p[l] = l * LANE + i < rows ? from + (l * LANE + i) * ld : none;
+        column[i] = vload_lanes(p);
+    }
+    vturn(column);
+}
+
+/* The same way back. */
+INLINE void vstore_columns(v column[16 / sizeof(real)], size_t rows, real *to, size_t ld)
+{
+    real nowhere[16 / sizeof(real)], *p[VBYTES / 16];
+    vturn(column);
+#pragma GCC unroll 4
+    for (size_t i = 0; i < LANE; i++) {
+#pragma GCC unroll 4
+        for (size_t l = 0; l < VBYTES / 16; l++)
+            p[l] = l * LANE + i < rows ? to + (l * LANE + i) * ld : nowhere;
+        vstore_lanes(column[i], p);
     }
 }
 
