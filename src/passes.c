@@ -139,17 +139,30 @@ static const cmlp_soon *update_needs(const cmlp_plan *plan, const unit *u, cmlp_
     return soon;
 }
 
+/* n rows of a thin step's x^T d by way of d^T x.  gw: from their first row on; turned: (n_out, n padded). */
+static void thin_gradient(const step *s, size_t n, size_t rows, const void *x, size_t ldx, const void *d,
+                          void *turned, void *gw)
+{
+    const cmlp_kernels *k = s->k;
+    size_t padded = cmlp_round_up(n, k->vw), panel = cmlp_panel_width(k, n);
+    k->outer(0, s->n_out, padded, rows, d, s->ld_out, x, ldx, panel, 0, 0, s->n_out, turned, NULL);
+    k->transpose(s->n_out, n, panel, s->layer->nr, 0, padded, 0, s->n_out, turned, gw);
+}
+
 /* The unit's gradient over the first rows of a slot.  gw: a packed matrix of g_rows rows from row g0 on that
- * starts at the unit's column c0; gb: the unit's columns. */
+ * starts at the unit's column c0; gb: the unit's columns; turned: scratch for a thin step. */
 void cmlp_unit_gradient(const cmlp_plan *plan, const pass *p, const unit *u, char *slot, size_t rows,
-                        void *gw, void *gb, size_t g0, size_t g_rows)
+                        void *gw, void *gb, size_t g0, size_t g_rows, void *turned)
 {
     const step *s = &plan->steps[u->step];
     const cmlp_kernels *k = plan->k;
     size_t columns = u->c1 - u->c0, ldx;
     const char *x = input_of(plan, p, slot, s, 0, &ldx), *d = slot + s->d + u->c0 * k->size;
     cmlp_soon soon;
-    if (cmlp_has_weight(s->layer))
+    if (s->thin)
+        thin_gradient(s, u->i1 - u->i0, rows, x + u->i0 * k->size, ldx, d, turned,
+                      (char *)gw + (u->i0 - g0) * columns * k->size);
+    else if (cmlp_has_weight(s->layer))
         k->outer(u->i0, u->i1, columns, rows, x, ldx, d, s->ld_out, s->layer->nr, 0, g0, g_rows, gw,
                  update_needs(plan, u, &soon));
     if (u->i0 == 0 && s->layer->spec.kind == CMLP_PRELU)
@@ -318,7 +331,7 @@ static void backward_share(void *ctx, int thread, int n_threads)
         const step *s = &plan->steps[u->step];
         char *gw = s->layer->gw, *gb = s->layer->gb;
         cmlp_unit_gradient(plan, p, u, plan->arena, t.rows, gw ? gw + u->c0 * s->n_in * size : NULL,
-                           gb ? gb + u->c0 * size : NULL, 0, s->n_in);
+                           gb ? gb + u->c0 * size : NULL, 0, s->n_in, scratch_of(plan, thread));
     }
 }
 

@@ -38,6 +38,14 @@ static int takes_in(const cmlp_layer_spec *dense, const cmlp_layer_spec *next)
     return dense->kind == CMLP_DENSE && dense->activation == CMLP_IDENTITY && next->kind == CMLP_ACTIVATION;
 }
 
+/* Few outputs leave most lanes of x^T d idle; d^T x has n_in columns.  Its rows of x must be padded. */
+static int is_thin(const step *s)
+{
+    const cmlp_layer *l = s->layer;
+    return l->spec.kind == CMLP_DENSE && l->pad_out <= l->nr && s->n_in >= s->k->vw &&
+           4 * s->n_out * l->pad_in <= 3 * s->n_in * l->pad_out;
+}
+
 /* One step a layer; an activation layer behind a plain dense one becomes part of its step. */
 static void make_steps(cmlp_plan *plan)
 {
@@ -55,6 +63,7 @@ static void make_steps(cmlp_plan *plan)
         }
         s->activation = spec->activation;
         s->param = spec->param[0];
+        s->thin = plan->n_steps > 1 && is_thin(s);
         plan->parameters += cmlp_layer_count(l, CMLP_WEIGHT);
     }
     const step *last = &plan->steps[plan->n_steps - 1];
@@ -188,7 +197,7 @@ static void choose_threads(cmlp_plan *plan)
 }
 
 /* The panels of a layer in blocks of no more than `most`, at least four where it has as many: for threads to
- * own them. */
+ * own them.  rows_each: rows of a unit of full panels. */
 static size_t count_units(cmlp_plan *plan, unit *units, size_t rows_each, size_t most)
 {
     size_t n = 0;
@@ -245,8 +254,14 @@ static cmlp_status make_units(cmlp_plan *plan)
         assign_units(plan, load);
     }
     free(load);
-    size_t widest = plan->k->nv_max * plan->k->vw * panels;
-    plan->scratch_bytes = cmlp_round_up((rows + 1) * widest * plan->k->size, CMLP_LINE);
+    size_t widest = plan->k->nv_max * plan->k->vw * panels, turned = 0;
+    for (size_t i = 0; i < plan->n_steps; i++) {
+        const step *s = &plan->steps[i];
+        size_t columns = plan->groups ? s->layer->pad_in : cmlp_min(rows, s->layer->pad_in);
+        turned = cmlp_max(turned, s->thin ? s->n_out * columns : 0);
+    }
+    plan->turned_bytes = cmlp_round_up(turned * plan->k->size, CMLP_LINE);
+    plan->scratch_bytes = plan->turned_bytes + cmlp_round_up((rows + 1) * widest * plan->k->size, CMLP_LINE);
     return plan->units && load ? CMLP_OK : CMLP_E_MEMORY;
 }
 

@@ -49,6 +49,7 @@ struct step {
     int activation;
     double param;
     int fused_output;       /* the loss takes this step's activation on itself */
+    int thin;               /* its weights' gradient is computed as d^T x, whose vectors are fuller */
     int by_columns;         /* forward: threads share its columns, not its rows */
     int back_by_columns;    /* the same for dx */
     size_t n_in, n_out, ld_in, ld_out;
@@ -86,31 +87,31 @@ struct cmlp_plan {
     /* Small nets with many rows go by groups of them, each through all layers and into a gradient of its own,
      * chunk by chunk; others (groups = 0) go through shared by rows or columns, and then by units. */
     size_t groups, chunk;
-    char *arena;            /* slots: one a thread with groups, one for all without */
+    char *arena; /* slots: one a thread with groups, one for all without */
     size_t slot_bytes, n_slots, arena_bytes;
     size_t labels, targets, weights, dx; /* offsets in a slot; dx: for the first layer's input gradient */
     size_t ld_in, ld_out;
-    size_t most_columns;    /* threads that the step with the most panels can use */
-    char *inputs;           /* for each thread a copy of the minibatch's x, if all need all of its rows */
+    size_t most_columns; /* threads that the step with the most panels can use */
+    char *inputs; /* for each thread a copy of the minibatch's x, if all need all of its rows */
     size_t input_bytes;
-    char *grads;            /* a block for each group; or one if gradients are wanted whole */
+    char *grads; /* a block for each group; or one if gradients are wanted whole */
     size_t grad_bytes;
-    char *scratch;          /* a unit's gradient, for each thread */
-    size_t scratch_bytes;
-    double *partial;        /* loss of each block of rows */
-    double *norms;          /* squared gradient norms of the units */
-    double *squares;        /* sums of squares of the units' weights */
-    char *good;             /* parameters of the last good epoch, in the order of units */
+    char *scratch; /* for each thread a unit's gradient, and a thin layer's before it is turned */
+    size_t scratch_bytes, turned_bytes;
+    double *partial; /* loss of each block of rows */
+    double *norms; /* squared gradient norms of the units */
+    double *squares; /* sums of squares of the units' weights */
+    char *good; /* parameters of the last good epoch, in the order of units */
     size_t good_bytes;
     int64_t *order;
     size_t order_size;
     cmlp_cursor cursor;
     cmlp_barrier barrier;
-    size_t forward_rows;    /* rows of the last forward, for backward */
+    size_t forward_rows; /* rows of the last forward, for backward */
     pass forward_pass;
     uint64_t forwards;
-    size_t poll_every;      /* steps between looks at the clock */
-    int polls_inside;       /* one step is long enough for several */
+    size_t poll_every; /* steps between looks at the clock */
+    int polls_inside; /* one step is long enough for several */
 };
 
 static inline void *plan_at(const cmlp_plan *plan, char *slot, size_t offset, size_t row, size_t ld)
@@ -132,7 +133,13 @@ const step_kind *cmlp_step_kind_of(cmlp_layer_kind kind);
 void cmlp_run_forward(cmlp_plan *plan, const pass *p, char *slot, const team *t);
 void cmlp_run_backward(cmlp_plan *plan, const pass *p, char *slot, const team *t, int need_dx);
 void cmlp_unit_gradient(const cmlp_plan *plan, const pass *p, const unit *u, char *slot, size_t rows,
-                        void *gw, void *gb, size_t g0, size_t g_rows);
+                        void *gw, void *gb, size_t g0, size_t g_rows, void *turned);
+static inline char *scratch_of(const cmlp_plan *plan, int thread)
+{
+    return plan->scratch + (size_t)thread * plan->scratch_bytes;
+}
+/* Bytes of a thread's scratch from its start that a unit's gradient takes at most. */
+static inline size_t unit_bytes(const cmlp_plan *plan) { return plan->scratch_bytes - plan->turned_bytes; }
 void cmlp_share_of(size_t n, int thread, int n_threads, size_t *first, size_t *end);
 /* Of rows, in whole blocks; nothing where r0 >= r1. */
 void cmlp_share_of_rows(size_t rows, int thread, int n_threads, size_t *r0, size_t *r1);

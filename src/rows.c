@@ -96,6 +96,14 @@ static void run_loss(const stage *st, char *slot, size_t r0, size_t r1, size_t r
     }
 }
 
+/* A thin step's d^T x, in the place of its x^T d, becomes that. */
+static void turn_gradient(const step *s, void *gw, char *scratch)
+{
+    const cmlp_layer *l = s->layer;
+    memcpy(scratch, gw, s->n_out * l->pad_in * s->k->size);
+    s->k->transpose(s->n_out, s->n_in, l->nr_t, l->nr, 0, l->pad_in, 0, s->n_out, scratch, gw);
+}
+
 /* A group's rows, chunk after chunk, its gradient summed on the way. */
 static void run_group(const stage *st, size_t group, size_t groups)
 {
@@ -120,7 +128,11 @@ static void run_group(const stage *st, size_t group, size_t groups)
             void *gw = cmlp_plan_grad(plan, group, s, CMLP_WEIGHT),
                  *gb = cmlp_plan_grad(plan, group, s, CMLP_BIAS);
             const void *x = i ? slot + s->x : p.x;
-            if (cmlp_has_weight(l))
+            /* Of a thin step it stays turned until the last chunk has been added. */
+            if (s->thin)
+                k->outer(0, s->n_out, l->pad_in, rows, slot + s->d, s->ld_out, x, s->ld_in, l->nr_t,
+                         accumulate, 0, s->n_out, gw, NULL);
+            else if (cmlp_has_weight(l))
                 k->outer(0, s->n_in, l->pad_out, rows, x, i ? s->ld_in : p.ldx, slot + s->d, s->ld_out, l->nr,
                          accumulate, 0, s->n_in, gw, NULL);
             if (l->spec.kind == CMLP_PRELU)
@@ -131,6 +143,10 @@ static void run_group(const stage *st, size_t group, size_t groups)
         if (st->thread == 0 && end - first > plan->chunk)
             cmlp_poll(st->f);
     }
+    for (size_t i = 0; i < plan->n_steps; i++)
+        if (plan->steps[i].thin)
+            turn_gradient(&plan->steps[i], cmlp_plan_grad(plan, group, &plan->steps[i], CMLP_WEIGHT),
+                          scratch_of(plan, st->thread));
 }
 
 /* The minibatch in one slot that all threads share. */

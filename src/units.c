@@ -126,7 +126,7 @@ static void unit_stage(stage *st, size_t i, int whole)
     cmlp_plan *plan = st->f->plan;
     const unit *u = &plan->units[i];
     size_t rows = u->i1 - u->i0;
-    char *scratch = plan->scratch + (size_t)st->thread * plan->scratch_bytes;
+    char *scratch = scratch_of(plan, st->thread), *turned = scratch + unit_bytes(plan);
     char *bias = scratch + rows * (u->c1 - u->c0) * plan->k->size;
     if (st->f->run->norms)
         plan->squares[i] = unit_weight_squares(plan, u);
@@ -136,9 +136,9 @@ static void unit_stage(stage *st, size_t i, int whole)
         reduce_unit(st, u);
     } else if (whole) {
         cmlp_unit_gradient(plan, &st->pass, u, plan->arena, st->rows, unit_weight_grad(plan, u),
-                           unit_bias_grad(plan, u), 0, plan->steps[u->step].n_in);
+                           unit_bias_grad(plan, u), 0, plan->steps[u->step].n_in, turned);
     } else {
-        cmlp_unit_gradient(plan, &st->pass, u, plan->arena, st->rows, scratch, bias, u->i0, rows);
+        cmlp_unit_gradient(plan, &st->pass, u, plan->arena, st->rows, scratch, bias, u->i0, rows, turned);
         update_unit(st, u, scratch, bias, u->i0, rows);
     }
 }

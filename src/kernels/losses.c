@@ -24,13 +24,15 @@ INLINE v smoothed(const cmlp_loss_args *a, v t)
 /* t z, but 0 where t is 0 and z infinite, as in the limit. */
 INLINE v weighted(v t, v z) { return vsel(t == vset(R(0.0)), vset(R(0.0)), t * z); }
 
-/* Up to VW rows from r0 of at most VW outputs: turned so that a lane is a row, nothing has to be summed
+#define NARROW 16
+
+/* Up to VW rows from r0 of at most NARROW outputs: turned so that a lane is a row, nothing has to be summed
  * across lanes. */
 static v cross_entropy_narrow(const cmlp_loss_args *args, size_t r0, size_t rows)
 {
     const cmlp_loss_args copy = *args, *a = &copy;
     const v zero = vset(R(0.0)), one = vset(R(1.0));
-    v z[VBYTES / sizeof(real)], t[VBYTES / sizeof(real)], label = zero, weight = zero;
+    v z[NARROW], t[NARROW], label = zero, weight = zero;
     for (size_t j = 0; j < a->n; j += LANE) {
         vload_columns(row_of(a->z, r0, a->ldz) + j, a->ldz, rows, z + j);
         if (!a->labels)
@@ -56,9 +58,10 @@ static v cross_entropy_narrow(const cmlp_loss_args *args, size_t r0, size_t rows
         v p = mass / sum, by = weight * vset((real)a->scale);
         for (size_t j = 0; j < a->n; j++)
             z[j] = vfma(z[j], p, -t[j]) * by;
-        for (size_t j = a->n; j < VW; j++)
+        const size_t padded = (a->n + VW - 1) / VW * VW;
+        for (size_t j = a->n; j < padded; j++)
             z[j] = zero;
-        for (size_t j = 0; j < VW; j += LANE)
+        for (size_t j = 0; j < padded; j += LANE)
             vstore_columns(z + j, rows, (real *)a->dz + r0 * a->lddz + j, a->lddz);
     }
     return weight * (mass * t_log(sum) - dot);
@@ -101,7 +104,7 @@ static real cross_entropy_row(const cmlp_loss_args *a, size_t r, v lanes)
 static double softmax_cross_entropy(const cmlp_loss_args *a)
 {
     v lanes, total = vset(R(0.0));
-    if (a->n <= VW) {
+    if (a->n <= NARROW) {
         for (size_t r = 0; r < a->rows; r += VW)
             total += cross_entropy_narrow(a, r, a->rows - r < VW ? a->rows - r : VW);
         return (double)vsum(total);
