@@ -2,8 +2,8 @@
 
     python3 src/kernels/tables.py > src/kernels/tables.h        (needs NumPy and mpmath)
 
-A polynomial in t = x - left is fitted by least squares of the relative error at Chebyshev points,
-after its first coefficient has been rounded to float32.
+A polynomial in t = x - left is fitted by least squares of the relative error at Chebyshev points;
+its first coefficient is the function's value at the left end.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +14,19 @@ import numpy as np
 
 
 def polynomial(
-    f: Callable[[float], float], left: float, right: float, powers: Sequence[int], degree: int
+    f: Callable[[float], float],
+    left: float,
+    right: float,
+    powers: Sequence[int],
+    degree: int,
+    first: Callable[[float], float] = np.float32,
 ) -> np.ndarray:
-    """Coefficients of f on [left, right), lowest first; those not among the powers are 0."""
+    """Coefficients of f on [left, right), lowest first, and that one rounded by ``first``; those
+    not among the powers are 0."""
     t = (1 - np.cos(np.pi * (np.arange(60) + 0.5) / 60)) / 2 * (right - left)
     y = np.array([float(f(left + v)) for v in t])
     c = np.zeros(degree + 1)
-    c[0] = np.float32(f(left))
+    c[0] = first(f(left))
     columns = np.stack([(t / (right - left)) ** p / y for p in powers], axis=1)
     scaled = np.linalg.lstsq(columns, (y - c[0]) / y, rcond=None)[0]
     for p, value in zip(powers, scaled, strict=True):
@@ -53,8 +59,9 @@ def mills(t: float) -> float:
 
 
 def mills_rows() -> np.ndarray:
-    """Intervals of a half from 0 to 16."""
-    return np.array([polynomial(mills, a / 2, a / 2 + 0.5, range(1, 8), 7) for a in range(32)]).T
+    """Intervals of a half from 0 to 16; last, what the first coefficients lose as float32."""
+    rows = [polynomial(mills, a / 2, a / 2 + 0.5, range(1, 8), 7, float) for a in range(32)]
+    return np.array([[*row, row[0] - np.float32(row[0])] for row in rows]).T
 
 
 print("/* Made by tables.py. */")
@@ -62,5 +69,9 @@ print("#ifndef CMLP_TABLES_H\n#define CMLP_TABLES_H\n")
 write(
     "tanh_table", "tanh: left ends of the intervals, then coefficients, lowest first.", tanh_rows()
 )
-write("tail_table", "Q(t) e^(t^2/2) on [i/2, i/2 + 1/2): coefficients, lowest first.", mills_rows())
+write(
+    "tail_table",
+    "Q(t) e^(t^2/2) on [i/2, i/2 + 1/2): coefficients, lowest first; what rounding took from those.",
+    mills_rows(),
+)
 print("#endif")

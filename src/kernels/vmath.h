@@ -188,13 +188,15 @@ INLINE v t_normal_tail(v t, v times)
 {
     t = vclamp(t, vset(0.0f), vset(15.5f));
     vi index;
-    v rest = vhalves(t, &index), m = vpick(index, tail_table[7]), big;
-#pragma GCC unroll 7
-    for (int i = 6; i >= 0; i--)
-        m = vfma(m, rest, vpick(index, tail_table[i]));
+    v rest = vhalves(t, &index), slope = vpick(index, tail_table[7]), big;
+#pragma GCC unroll 6
+    for (int i = 6; i > 0; i--)
+        slope = vfma(slope, rest, vpick(index, tail_table[i]));
+    v first = vpick(index, tail_table[0]), more = vfma(slope, rest, vpick(index, tail_table[8]));
+    v m = first + more, m_low = more - (m - first);
     v q = t * t, r = reduce_ln2(q * -0.5f, &big);
     v p = expm1_small(vfma(vsquare_low(t, q), vset(-0.5f), r));
-    v y = times * m, lost = vfma(times, m, -y);
+    v y = times * m, lost = vfma(times, m_low, vfma(times, m, -y));
     return vscale(y + vfma(y, p, lost), big);
 }
 #endif
