@@ -45,7 +45,7 @@ static const float tanh_table[7][32] = {
      -2.1632116e-10f, -3.962074e-12f},
 };
 
-/* Q(t) e^(t^2/2) on [i/2, i/2 + 1/2): coefficients, lowest first; what rounding took from those. */
+/* Q(t) e^(t^2/2) on [i/2, i/2 + 1/2): coefficients, lowest first, and the rounding of that. */
 static const float tail_table[9][32] = {
     {0.5f,         0.34961882f,  0.2615783f,   0.20578067f,  0.168102f,    0.14133133f,  0.12151395f,
      0.106345154f, 0.09441064f,  0.084803395f, 0.0769193f,   0.0703427f,   0.06477931f,  0.060015675f,

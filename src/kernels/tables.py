@@ -21,8 +21,10 @@ def polynomial(
     degree: int,
     first: Callable[[float], float] = np.float32,
 ) -> np.ndarray:
-    """Coefficients of f on [left, right), lowest first, and that one rounded by ``first``; those
-    not among the powers are 0."""
+    """Coefficients of f on [left, right), lowest first; those not among the powers are 0.
+
+    The lowest is f(left), rounded by ``first``.
+    """
     t = (1 - np.cos(np.pi * (np.arange(60) + 0.5) / 60)) / 2 * (right - left)
     y = np.array([float(f(left + v)) for v in t])
     c = np.zeros(degree + 1)
@@ -71,7 +73,7 @@ write(
 )
 write(
     "tail_table",
-    "Q(t) e^(t^2/2) on [i/2, i/2 + 1/2): coefficients, lowest first; what rounding took from those.",
+    "Q(t) e^(t^2/2) on [i/2, i/2 + 1/2): coefficients, lowest first, and the rounding of that.",
     mills_rows(),
 )
 print("#endif")
