@@ -27,18 +27,24 @@ INLINE settings settings_of(const cmlp_update_args *a)
                       .gscale = vset((real)a->gscale)};
 }
 
+/* How much there is to prepare.  Constants where they are used, so that no loop tests them. */
+enum { NOTHING, DECAY, ALL };
+
 /* The gradient as the rule sees it: scaled, clipped, with the slopes of decay w^2/2 and l1 |w| added. */
-INLINE v prepared(v g, v w, const settings *set, int clipped)
+INLINE v prepared(v g, v w, const settings *set, const int what, int clipped)
 {
     const v zero = vset(R(0.0));
+    if (what == NOTHING)
+        return g;
     g = g * set->gscale;
+    if (what == DECAY)
+        return vfma(set->decay, w, g);
     if (clipped)
         g = vclamp(g, -set->clip, set->clip);
     g = vfma(set->decay, w, g);
     return g + vsel_lt(w, zero, -set->l1, vsel_lt(zero, w, set->l1, zero));
 }
 
-/* plain: there is nothing to prepare.  Flags are constants where this is used, so that no loop tests them. */
 #define DEFINE_UPDATE(id, name, slots, body)                                                            \
     INLINE void step_##id(v *w_, v g, v *s1_, v *s2_, const settings *set, const int nesterov)          \
     {                                                                                                   \
@@ -51,7 +57,7 @@ INLINE v prepared(v g, v w, const settings *set, int clipped)
         *w_ = w, *s1_ = s1, *s2_ = s2;                                                                  \
     }                                                                                                   \
     INLINE void loop_##id(size_t n, real *w, const real *g, real *s1, real *s2, settings set,           \
-                          const int plain, const int clipped, const int nesterov)                       \
+                          const int what, const int clipped, const int nesterov)                        \
     {                                                                                                   \
         size_t i = 0;                                                                                   \
         for (; i + VW <= n; i += VW) {                                                                  \
@@ -60,8 +66,7 @@ INLINE v prepared(v g, v w, const settings *set, int clipped)
                 a = vload(s1 + i);                                                                      \
             if (slots > 1)                                                                              \
                 b = vload(s2 + i);                                                                      \
-            if (!plain)                                                                                 \
-                d = prepared(d, c, &set, clipped);                                                      \
+            d = prepared(d, c, &set, what, clipped);                                                    \
             step_##id(&c, d, &a, &b, &set, nesterov);                                                   \
             vstore(w + i, c);                                                                           \
             if (slots > 0)                                                                              \
@@ -77,8 +82,7 @@ INLINE v prepared(v g, v w, const settings *set, int clipped)
             a = vload_part(s1 + i, left);                                                               \
         if (slots > 1)                                                                                  \
             b = vload_part(s2 + i, left);                                                               \
-        if (!plain)                                                                                     \
-            d = prepared(d, c, &set, clipped);                                                          \
+        d = prepared(d, c, &set, what, clipped);                                                        \
         step_##id(&c, d, &a, &b, &set, nesterov);                                                       \
         vstore_part(w + i, c, left);                                                                    \
         if (slots > 0)                                                                                  \
@@ -90,11 +94,13 @@ INLINE v prepared(v g, v w, const settings *set, int clipped)
                             const cmlp_update_args *args)                                               \
     {                                                                                                   \
         settings set = settings_of(args);                                                               \
-        int plain = args->gscale == 1.0 && args->clip == 0.0 && args->decay == 0.0 && args->l1 == 0.0;  \
-        if (plain && !args->nesterov)                                                                   \
-            loop_##id(n, w, g, s1, s2, set, 1, 0, 0);                                                   \
+        int simple = args->clip == 0.0 && args->l1 == 0.0 && !args->nesterov;                           \
+        if (simple && args->decay == 0.0 && args->gscale == 1.0)                                        \
+            loop_##id(n, w, g, s1, s2, set, NOTHING, 0, 0);                                             \
+        else if (simple)                                                                                \
+            loop_##id(n, w, g, s1, s2, set, DECAY, 0, 0);                                               \
         else                                                                                            \
-            loop_##id(n, w, g, s1, s2, set, 0, args->clip != 0.0, args->nesterov);                      \
+            loop_##id(n, w, g, s1, s2, set, ALL, args->clip != 0.0, args->nesterov);                    \
     }
 CMLP_OPTIMIZERS(DEFINE_UPDATE)
 
