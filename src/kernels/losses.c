@@ -103,15 +103,13 @@ static real cross_entropy_row(const cmlp_loss_args *a, size_t r, v lanes)
 /* loss = m log sum e^z - t z, dz = m softmax(z) - t, m the sum of a row's targets: 1 but for odd targets */
 static double softmax_cross_entropy(const cmlp_loss_args *a)
 {
-    v lanes, total = vset(R(0.0));
+    v lanes = __builtin_convertvector(vlanes(), v), total = vset(R(0.0));
     if (a->n <= NARROW) {
         for (size_t r = 0; r < a->rows; r += VW)
             total += cross_entropy_narrow(a, r, a->rows - r < VW ? a->rows - r : VW);
         return (double)vsum(total);
     }
     double sum = 0.0;
-    for (size_t i = 0; i < VW; i++)
-        lanes[i] = (real)i;
     for (size_t r = 0; r < a->rows; r++)
         sum += (double)cross_entropy_row(a, r, lanes);
     return sum;

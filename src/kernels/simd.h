@@ -191,24 +191,27 @@ INLINE v vabs(v x) { return (v)((vi)x & ~(vi)vset(R(-0.0))); }
 /* x with the sign of s taken over, for x >= 0. */
 INLINE v vcopysign(v x, v s) { return (v)((vi)x | ((vi)s & (vi)vset(R(-0.0)))); }
 
+/* 0, 1, 2...  From memory: set lane by lane, the compiler would make it anew at each call. */
+INLINE vi vlanes(void)
+{
+    static const ireal n[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vi lanes;
+    memcpy(&lanes, n, sizeof lanes);
+    return lanes;
+}
+
 /* Lanes i with first + i < n keep x, the others become fill. */
 INLINE v vtail(v x, size_t first, size_t n, v fill)
 {
     if (first + VW <= n)
         return x;
-    vi lane;
-    for (size_t i = 0; i < VW; i++)
-        lane[i] = (ireal)i;
-    return vsel(lane < (vi){0} + (ireal)(n - first), x, fill);
+    return vsel(vlanes() < (vi){0} + (ireal)(n - first), x, fill);
 }
 
 /* Lane i becomes lane i + by, around the end. */
 INLINE v vrotate(v x, size_t by)
 {
-    vi m;
-    for (size_t i = 0; i < VW; i++)
-        m[i] = (ireal)((i + by) % VW);
-    return vshuffle(x, x, m);
+    return vshuffle(x, x, (vlanes() + (ireal)by) & (ireal)(VW - 1));
 }
 
 /* Sum, or maximum, of the lanes by halves: a fixed order. */
