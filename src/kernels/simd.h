@@ -209,10 +209,7 @@ INLINE v vtail(v x, size_t first, size_t n, v fill)
 }
 
 /* Lane i becomes lane i + by, around the end. */
-INLINE v vrotate(v x, size_t by)
-{
-    return vshuffle(x, x, (vlanes() + (ireal)by) & (ireal)(VW - 1));
-}
+INLINE v vrotate(v x, size_t by) { return vshuffle(x, x, (vlanes() + (ireal)by) & (ireal)(VW - 1)); }
 
 /* Sum, or maximum, of the lanes by halves: a fixed order. */
 INLINE real vsum(v x)
