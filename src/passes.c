@@ -178,23 +178,33 @@ typedef struct {
     size_t n, rows;
     const char *x;
     char *y, *scratch;
-    size_t half; /* bytes of one of a thread's two buffers */
+    size_t half; /* bytes of one of two buffers */
     int logits;
+    int shared; /* threads share each chunk of rows, and the columns of wide layers; else they share chunks */
+    cmlp_barrier barrier;
 } prediction;
 
-/* Rows [r0, r1) through all layers, between two buffers. */
-static void predict_rows(const prediction *c, size_t r0, size_t r1, char *scratch)
+static int has_columns_for(const step *s, int n_threads)
+{
+    const cmlp_layer *l = s->layer;
+    return l->spec.kind == CMLP_DENSE && s->activation != CMLP_SOFTMAX &&
+           l->pad_out >= l->nr * (size_t)n_threads;
+}
+
+/* A thread's part of the rows from r0 on through all layers, between two buffers. */
+static void predict_rows(prediction *c, size_t r0, char *scratch, const team *t)
 {
     const cmlp_plan *plan = c->plan;
-    size_t rows = r1 - r0, size = plan->k->size, ld = plan->n_in;
+    size_t size = plan->k->size, ld = plan->n_in;
     pass p = {.for_loss = c->logits, .row = r0};
+    region own = share(t, 0, 1, 1);
     char *out = c->y + r0 * plan->n_out * size, *buffer[2] = {scratch, scratch + c->half};
     const char *x = c->x + r0 * plan->n_in * size;
     int next = 0;
     if (plan->steps[0].layer->spec.kind != CMLP_DENSE) {
         /* Only products read rows that are not padded. */
         ld = plan->ld_in;
-        for (size_t r = 0; r < rows; r++)
+        for (size_t r = own.row; r < own.row + own.rows; r++)
             memcpy(buffer[0] + r * ld * size, x + r * plan->n_in * size, plan->n_in * size);
         x = buffer[0];
         next = 1;
@@ -206,43 +216,75 @@ static void predict_rows(const prediction *c, size_t r0, size_t r1, char *scratc
         size_t ldy = straight ? s->n_out : s->ld_out;
         if (s->layer->spec.kind != CMLP_DENSE && straight)
             ldy = ld, y = (char *)(uintptr_t)x;
-        region all = {0, rows, 0, s->layer->pad_out};
-        s->kind->forward(s, &p, &all, x, ld, y, y, ldy, NULL);
+        region r = share(t, has_columns_for(s, t->n_threads), s->layer->pad_out, s->layer->nr);
+        if (r.rows && r.c0 < r.c1)
+            s->kind->forward(s, &p, &r, x + r.row * ld * size, ld, y + r.row * ldy * size,
+                             y + r.row * ldy * size, ldy, NULL);
+        if (t->n_threads > 1)
+            cmlp_wait(&c->barrier, t->n_threads);
         x = y, ld = ldy;
         next ^= 1;
     }
-    for (size_t r = 0; x != out && r < rows; r++)
+    for (size_t r = own.row; x != out && r < own.row + own.rows; r++)
         memcpy(out + r * plan->n_out * size, x + r * ld * size, plan->n_out * size);
+    /* The next chunk writes where others may still be copying. */
+    if (t->n_threads > 1)
+        cmlp_wait(&c->barrier, t->n_threads);
 }
 
 static void predict_share(void *ctx, int thread, int n_threads)
 {
-    const prediction *c = ctx;
-    size_t chunks = (c->n + c->rows - 1) / c->rows, first, end;
-    cmlp_share_of(chunks, thread, n_threads, &first, &end);
-    for (size_t i = first; i < end; i++)
-        predict_rows(c, i * c->rows, cmlp_min((i + 1) * c->rows, c->n),
-                     c->scratch + 2 * c->half * (size_t)thread);
+    prediction *c = ctx;
+    size_t chunks = (c->n + c->rows - 1) / c->rows, first = 0, end = chunks;
+    team t = {.n_threads = 1};
+    char *scratch = c->scratch;
+    if (c->shared) {
+        t.thread = thread, t.n_threads = n_threads;
+    } else {
+        cmlp_share_of(chunks, thread, n_threads, &first, &end);
+        scratch += 2 * c->half * (size_t)thread;
+    }
+    for (size_t i = first; i < end; i++) {
+        t.rows = cmlp_min(c->rows, c->n - i * c->rows);
+        predict_rows(c, i * c->rows, scratch, &t);
+    }
 }
 
 #define STACK_BYTES 16384
+/* Rows that go through a layer at once, so that its weights are read once for all of them: as many as keep
+ * two buffers in L2, but more where the weights are far away anyway. */
+#define PREDICT_BYTES (256 << 10)
+#define PREDICT_ROWS 48
+#define FAR_BYTES (8 << 20)
+#define FAR_ROWS 480
 
 cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int logits, void *y)
 {
     if (!n)
         return CMLP_OK;
-    size_t widest = plan->ld_in;
-    for (size_t i = 0; i < plan->n_steps; i++)
+    size_t widest = plan->ld_in, numbers = 0;
+    for (size_t i = 0; i < plan->n_steps; i++) {
         widest = cmlp_max(widest, plan->steps[i].ld_out);
-    size_t row_bytes = widest * plan->k->size;
-    size_t rows = cmlp_max(((size_t)256 << 10) / row_bytes / 48, 1) * 48;
+        numbers += plan->steps[i].n_in + plan->steps[i].n_out;
+    }
+    size_t size = plan->k->size, row_bytes = widest * size, blocks = (n + ROW_BLOCK - 1) / ROW_BLOCK;
+    size_t rows = cmlp_max(PREDICT_BYTES / row_bytes / PREDICT_ROWS, 1) * PREDICT_ROWS;
+    if (plan->parameters * size > FAR_BYTES)
+        rows = cmlp_max(rows, FAR_ROWS);
     int threads = cmlp_plan_threads_for(plan, 2.0 * (double)plan->parameters * (double)n,
-                                        (n + ROW_BLOCK - 1) / ROW_BLOCK);
-    rows = cmlp_min(rows,
-                    cmlp_round_up((n + (size_t)threads - 1) / (size_t)threads, threads > 1 ? ROW_BLOCK : 1));
-    prediction c = {plan, n, rows, x, y, NULL, cmlp_round_up(rows * row_bytes, CMLP_LINE), logits};
+                                        cmlp_max(blocks, plan->most_columns));
+    /* As in training: whichever of weights and rows is more stays with its thread. */
+    int shared = threads > 1 && plan->most_columns >= (size_t)threads &&
+                 plan->parameters > cmlp_min(n, rows) * numbers;
+    if (!shared)
+        threads = (int)cmlp_min((size_t)threads, blocks);
+    size_t each =
+        shared ? n : cmlp_round_up((n + (size_t)threads - 1) / (size_t)threads, threads > 1 ? ROW_BLOCK : 1);
+    rows = cmlp_min(rows, each);
+    prediction c = {.plan = plan, .n = n, .rows = rows, .x = x, .y = y, .logits = logits, .shared = shared};
+    c.half = cmlp_round_up(rows * row_bytes, CMLP_LINE);
     _Alignas(CMLP_LINE) char stack[STACK_BYTES];
-    size_t bytes = 2 * c.half * (size_t)threads;
+    size_t bytes = 2 * c.half * (size_t)(shared ? 1 : threads);
     c.scratch = bytes <= STACK_BYTES ? stack : cmlp_alloc(bytes);
     if (!c.scratch)
         return CMLP_E_MEMORY;

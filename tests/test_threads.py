@@ -147,6 +147,18 @@ def test_eight_threads_on_a_large_net(unlimited, case):
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_few_rows_through_wide_layers(unlimited, depth):
+    """Threads share the columns of these; the rows take more than one turn."""
+    wide = [("dense", 2080, "tanh")] * depth
+    layers, x, _ = problem((2080, "tanh", *wide, ("dense", 3)), n=490, dtype="float32")
+    expected = _core.Plan(layers, 64, n_threads=1).predict(x)
+    for n_threads in (2, 3, 8):
+        plan = _core.Plan(layers, 64, n_threads=n_threads)
+        for n in (1, 2, 17, 490):
+            assert plan.predict(x[:n]).tobytes() == expected[:n].tobytes()
+
+
 def same_at_any_place(seed):
     net = Random(seed)
     expected, _ = net.train(2)

@@ -178,7 +178,7 @@ def kernel_call(
         return lambda: [kernels.dense_forward(a["x"], a["w"], a["b"], out=out, **common)]
     if op == "dense_backward_dx":
         dx = np.empty_like(a["x"])
-        return lambda: [kernels.dense_backward_dx(a["dy"], a["w"], a["y"], out=dx, **common)]
+        return lambda: [kernels.dense_backward_dx(a["dy"], a["w"], out=dx, n_threads=threads)]
     if op == "dense_backward_dw":
         dw, db = np.empty_like(a["w"]), np.empty_like(a["b"])
         options: dict[str, Any] = {"out": dw, "out_db": db, "n_threads": threads}

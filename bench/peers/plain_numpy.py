@@ -196,12 +196,8 @@ class Kernel:
         return [self.out]
 
     def dense_backward_dx(self) -> list[Array]:
-        """(dy f'(u)) w."""
-        a = self.arrays
-        np.copyto(self.scratch, a["dy"])
-        if self.activation != "identity":
-            times_derivative(self.activation, self.scratch, a["y"], np.empty_like(self.scratch))
-        np.matmul(self.scratch, a["w"], out=self.out)
+        """dy w."""
+        np.matmul(self.arrays["dy"], self.arrays["w"], out=self.out)
         return [self.out]
 
     def dense_backward_dw(self) -> list[Array]:

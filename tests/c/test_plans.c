@@ -138,6 +138,16 @@ static void test_callers(const recipe *r)
     net_free(&n);
 }
 
+/* Wide enough for two threads to share the columns of one row. */
+static const recipe wide = {
+    "a wide net",
+    {{CMLP_DENSE, 2080, 2080, CMLP_TANH, {0.0, 0.0}, 1}, {CMLP_DENSE, 2080, 3, CMLP_IDENTITY, {0.0, 0.0}, 1}},
+    2,
+    6,
+    6,
+    CMLP_SQUARED_ERROR,
+    {.kind = CMLP_SGD}};
+
 /* dL/dx for L = sum of dy y by central differences, in places. */
 static void test_backward(const recipe *r)
 {
@@ -208,5 +218,7 @@ void test_plans(void)
         test_backward(recipe_at(i));
     }
     test_refusals();
+    test_predict(&wide, CMLP_F32);
+    test_callers(&wide);
     cmlp_limit_threads(1);
 }
