@@ -14,13 +14,16 @@ Array = NDArray[Any]
 _BLOCK = 1 << 16  # elements looked at together when a NaN is searched for
 
 
-def positive_int(value: object, name: str, minimum: int = 1) -> int:
-    """Return ``value`` as an int of at least ``minimum``; booleans are refused."""
+def positive_int(value: object, name: str, minimum: int = 1, bits: int = 63) -> int:
+    """Return ``value`` as an int from ``minimum`` to 2^bits - 1; booleans are refused."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} is {value!r}; expected an integer >= {minimum}")
-    if value < minimum:
-        raise ValueError(f"{name} is {value}; expected an integer >= {minimum}")
-    return int(value)
+    result = int(value)
+    if result.bit_length() > bits:
+        raise ValueError(f"{name} is of {result.bit_length()} bits; expected less than 2**{bits}")
+    if result < minimum:
+        raise ValueError(f"{name} is {result}; expected an integer >= {minimum}")
+    return result
 
 
 def number(
@@ -84,10 +87,7 @@ def dtype_for(a: Array) -> str:
 
 def seed(value: object, name: str = "seed") -> int:
     """Return a seed of 64 bits."""
-    result = positive_int(value, name, 0)
-    if result >= 2**64:
-        raise ValueError(f"{name} is {result}; expected less than 2**64")
-    return result
+    return positive_int(value, name, 0, bits=64)
 
 
 def threads(value: object, name: str = "n_threads") -> int | None:

@@ -109,6 +109,10 @@ class TestNumbers:
         for value in (1.0, "1", True, None):
             with pytest.raises(TypeError, match="n is .*; expected an integer >= 1"):
                 _checks.positive_int(value, "n")
+        assert _checks.positive_int(2**63 - 1, "n") == 2**63 - 1
+        for value in (2**63, 10**5000, -(10**5000)):
+            with pytest.raises(ValueError, match=r"n is of \d+ bits; expected less than 2\*\*63"):
+                _checks.positive_int(value, "n")
 
     def test_seed_and_dtype(self):
         assert _checks.seed(2**64 - 1) == 2**64 - 1
