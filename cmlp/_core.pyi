@@ -176,14 +176,31 @@ class Plan:
         sample_weight: _Array | None,
         lr: float,
         momentum: float | None = None,
-        limits: tuple[float, float] | None = None,
     ) -> float:
         """One minibatch of 1..batch_size rows; the mean loss before the update.
 
-        limits: the least and the greatest number that y may hold.
-        Without an optimizer: no update, the gradients are left in the layers.
+        All numbers are finite.  Without an optimizer there is no update: the gradients are left in
+        the layers.
         """
-    def step_one(self, x: _Array, y: int | float | _Array, lr: float) -> float:
+    def check_and_step(
+        self,
+        x: _Array,
+        y: _Array,
+        sample_weight: _Array | None,
+        lr: float,
+        limits: tuple[float, float] | None,
+    ) -> float:
+        """The same with any numbers: ValueError for those that training refuses.
+
+        limits: the least and the greatest number that y may hold; None: labels only.
+        """
+    def step_one(
+        self,
+        x: _Array,
+        y: int | float | _Array,
+        lr: float,
+        limits: tuple[float, float] | None = None,
+    ) -> float:
         """The same for one row (n_in,), y a label, a number (one output) or a row (n_out,)."""
     def predict_one(self, x: _Array, out: _Array | None = None, logits: bool = False) -> _Array:
         """Outputs (n_out,) of one row (n_in,)."""

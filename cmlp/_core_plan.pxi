@@ -18,6 +18,7 @@ cdef class Plan:
     cdef readonly State state
     cdef readonly Py_ssize_t batch_size
     cdef Py_ssize_t n_in, n_out, rows_at_once
+    cdef cmlp_dtype dtype
     cdef int typenum
     cdef bint takes_labels
     cdef bint has_loss
@@ -47,7 +48,8 @@ cdef class Plan:
         finally:
             free(pointers)
         self.n_in, self.n_out = self.layers[0].n_in, self.layers[len(self.layers) - 1].n_out
-        self.typenum = typenum_of((<Layer>self.layers[0]).type)
+        self.dtype = (<Layer>self.layers[0]).type
+        self.typenum = typenum_of(self.dtype)
         # Some 50 milliseconds of prediction: so long may a signal wait.
         weights = sum([layer.n_in * layer.n_out for layer in self.layers])
         self.rows_at_once = max(1, int(2.5e9 / weights) // 96) * 96
@@ -206,22 +208,39 @@ cdef class Plan:
         check(status)
         return loss
 
-    def step(self, x, y, sample_weight, double lr, momentum=None, limits=None):
+    def step(self, x, y, sample_weight, double lr, momentum=None):
+        """One update with data whose numbers have been checked."""
         cdef cmlp_data data
-        cdef double low, high
         self.fill_data(&data, x, y, sample_weight)
-        if limits is not None and data.t != NULL:
-            low, high = limits
-            if not cmlp_all_within((<Layer>self.layers[0]).type, data.n * self.n_out, data.t, low, high):
-                raise ValueError(f"y: expected numbers from {low:g} to {high:g}")
         return self.run_step(&data, lr, momentum)
 
-    def step_one(self, x, y, double lr):
+    def check_and_step(self, x, y, sample_weight, double lr, limits):
+        """The same with data as they come; limits: of the targets, None where only labels will do."""
+        cdef cmlp_data data
+        self.fill_data(&data, x, y, sample_weight)
+        self.check_numbers("x", data.x, data.n * self.n_in, -INFINITY, INFINITY)
+        if data.t != NULL:
+            if limits is None:
+                raise TypeError("y: got rows of targets, expected labels")
+            self.check_numbers("y", data.t, data.n * self.n_out, limits[0], limits[1])
+        if data.weight != NULL:
+            self.check_numbers("sample_weight", data.weight, data.n, 0.0, INFINITY)
+            if cmlp_all_within(self.dtype, data.n, data.weight, 0.0, 0.0):
+                raise ValueError("sample_weight: got zeros, expected not all 0")
+        return self.run_step(&data, lr, None)
+
+    cdef int check_numbers(self, str name, const void *a, size_t n, double low, double high) except -1:
+        if not cmlp_all_within(self.dtype, n, a, low, high):
+            raise ValueError(f"{name}: expected finite numbers from {low:g} to {high:g}")
+        return 0
+
+    def step_one(self, x, y, double lr, limits=None):
         cdef cmlp_data data
         cdef int64_t label
         cdef double value
         cdef float narrow
         data.x = data_of(x, "x", self.typenum, 1, self.n_in, -1)
+        self.check_numbers("x", data.x, self.n_in, -INFINITY, INFINITY)
         data.n, data.labels, data.t, data.weight = 1, NULL, NULL, NULL
         if isinstance(y, cnp.ndarray) and cnp.PyArray_NDIM(<cnp.ndarray>y) == 1:
             data.t = data_of(y, "y", self.typenum, 1, self.n_out, -1)
@@ -236,6 +255,8 @@ cdef class Plan:
             data.t = <void *>&narrow if self.typenum == cnp.NPY_FLOAT32 else <void *>&value
         else:
             raise TypeError(f"y: got {type(y).__name__}, expected an array of {self.n_out} numbers")
+        if data.t != NULL and limits is not None:
+            self.check_numbers("y", data.t, self.n_out, limits[0], limits[1])
         return self.run_step(&data, lr, None)
 
     def predict_one(self, x, out=None, bint logits=False):

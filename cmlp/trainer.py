@@ -204,7 +204,7 @@ class Trainer:
         if self._fast is not None and self.net.classes is None:
             try:
                 loss: float = self._fast(
-                    x, y, sample_weight, self.optimizer.lr, None, self.loss.target_range
+                    x, y, sample_weight, self.optimizer.lr, self.loss.target_range
                 )
             except (TypeError, ValueError):
                 pass  # not arrays as the core wants them: convert, or say what is wrong
@@ -227,7 +227,7 @@ class Trainer:
         rate = rate if isinstance(rate, float) else float(rate[0])
         loss = loop.step(data, rate, None if momentum is None else float(momentum[0]))
         if isinstance(loop, CompiledLoop) and self._nothing_to_prepare(data):
-            self._fast = loop.plan.step
+            self._fast = loop.plan.check_and_step
         return self._counted(loss)
 
     def _nothing_to_prepare(self, data: Data) -> bool:

@@ -200,7 +200,7 @@ cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run);
 cmlp_status cmlp_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss);
 /* The same without an update, for a plan without optimizer: the gradients are left in the layers. */
 cmlp_status cmlp_gradient(cmlp_plan *plan, const cmlp_data *data, double *loss);
-/* 1 if low <= x <= high for all n numbers (not where one is NaN): for checking targets. */
+/* 1 if all n numbers are finite and from low to high, both of which may be infinite. */
 int cmlp_all_within(cmlp_dtype dtype, size_t n, const void *x, double low, double high);
 /* y (n, n_out) = outputs of x (n, n_in), any n; logits: without the output activation of a fused pair.
  * y may not overlap x. */

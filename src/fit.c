@@ -23,13 +23,18 @@ static double weight_at(const fit *f, size_t sample)
                                              : ((const double *)f->data->weight)[sample];
 }
 
+static int all_finite(const cmlp_plan *plan, size_t n, const void *x)
+{
+    return plan->k->all_within(n, x, -HUGE_VAL, HUGE_VAL);
+}
+
 static int finite_parameters(const cmlp_plan *plan)
 {
     for (size_t i = 0; i < plan->n_layers; i++) {
         const cmlp_layer *l = plan->layers[i];
-        if (l->w && !plan->k->all_finite(cmlp_weight_size(l), l->w))
+        if (l->w && !all_finite(plan, cmlp_weight_size(l), l->w))
             return 0;
-        if (l->b && !plan->k->all_finite(l->pad_out, l->b))
+        if (l->b && !all_finite(plan, l->pad_out, l->b))
             return 0;
     }
     return 1;

@@ -462,20 +462,9 @@ cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, 
 
 /* ---- a check ---- */
 
-#define DEFINE_WITHIN(type)                                                                             \
-    static int within_##type(size_t n, const type *x, double low, double high)                          \
-    {                                                                                                   \
-        int all = 1;                                                                                    \
-        for (size_t i = 0; i < n; i++)                                                                  \
-            all &= x[i] >= low && x[i] <= high;                                                         \
-        return all;                                                                                     \
-    }
-DEFINE_WITHIN(float)
-DEFINE_WITHIN(double)
-
 int cmlp_all_within(cmlp_dtype dtype, size_t n, const void *x, double low, double high)
 {
-    return dtype == CMLP_F32 ? within_float(n, x, low, high) : within_double(n, x, low, high);
+    return cmlp_kernels_for(dtype)->all_within(n, x, low, high);
 }
 
 /* ---- the processor's own limit ---- */

@@ -182,6 +182,29 @@ def test_samples_that_make_no_sense():
         MLPRegressor().declare(0)
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_a_bad_number_among_good_samples_changes_nothing(activation, loss, rng):
+    settings = {"loss": loss, "activation": activation, "random_state": 0, "dtype": "float32"}
+    net = MLPRegressor(hidden_layer_sizes=4, **settings).declare(features=3)
+    x = rng.random((9, 3), dtype=np.float32)
+    for row in x:
+        net.learn_one(row, 1.0)
+    before = weights(net)
+    for place, odd in enumerate((np.nan, np.inf, -np.inf)):
+        bad = x[0].copy()
+        bad[place] = odd
+        with pytest.raises(ValueError, match=rf"x holds {odd} at \[{place}\]"):
+            net.learn_one(bad, 1.0)
+        with pytest.raises(ValueError, match=f"y holds {odd}"):
+            net.learn_one(x[0], odd)
+    if loss == "poisson":
+        with pytest.raises(ValueError, match=r"y is -1\.0; expected numbers from 0 to inf"):
+            net.learn_one(x[0], -1.0)
+    np.testing.assert_array_equal(weights(net), before)
+    assert net.t_ == len(x)
+
+
 def test_predicting_from_many_threads(points):
     net = MLPClassifier(32, random_state=0).partial_fit(*points, classes=[0, 1, 2])
     expected = net.predict(points[0]).tolist()

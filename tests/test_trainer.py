@@ -626,12 +626,17 @@ class TestErrors:
             ((x[:, :1], y), ValueError, r"x has shape \(6, 1\)"),
             ((x, y + 3), ValueError, "y has labels"),
             ((x, y[:4]), ValueError, "y has 4 rows"),
+            ((np.full_like(x, np.nan), y), ValueError, r"x holds nan at \[0, 0\]"),
+            ((np.where(np.eye(6, 2), -np.inf, x).astype("f"), y), ValueError, "x holds -inf at"),
+            ((x, np.ones((6, 3), "f")), ValueError, "y has a row .0. that sums to 3"),
+            ((x, np.full((6, 3), np.nan, "f")), ValueError, "y holds nan"),
             ((x, y, np.ones(3, "f")), ValueError, "sample_weight has shape"),
+            ((x, y, -np.ones(6, "f")), ValueError, "sample_weight has values"),
+            ((x, y, np.zeros(6, "f")), ValueError, "not all 0"),
+            ((x, y, np.full(6, np.inf, "f")), ValueError, "sample_weight holds inf"),
         ):
             with pytest.raises(error, match=words):
                 trainer.train_step(*wrong)
-        with pytest.raises((ValueError, cmlp.DivergenceError)):
-            trainer.train_step(np.full_like(x, np.nan), y)
         assert np.array_equal(trainer.net.get_flat(), before)
         assert trainer.step_count == int(fast)
 

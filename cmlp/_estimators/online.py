@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +46,7 @@ class Single:
         self.places = None if names is None else {name: i for i, name in enumerate(names)}
         self._predict = Segment(net.layers, 1).predictor.predict_one
         if trainer is not None:
-            self._step = trainer.single_step()
+            self._step, self._limits = trainer.single_step(), trainer.loss.target_range
             self._rate_is_kept = trainer.schedule is None and trainer.power is None
 
     def outputs(self, x: Any) -> Array:
@@ -65,12 +64,10 @@ class Single:
         rate = trainer.optimizer.lr if self._rate_is_kept else trainer.rate()
         try:
             target = y if self.targets is None else self.targets[y]
-            loss: float = self._step(x, target, rate)
-        except (TypeError, KeyError):
+            loss: float = self._step(x, target, rate, self._limits)
+        except (TypeError, ValueError, KeyError):  # to be converted, or refused with a reason
             row, target = self.row(x), self.target(y)
-            loss = self._step(row, target, rate)
-        if not isfinite(loss):  # is it the sample's fault?
-            self.row(x), self.target(y)
+            loss = self._step(row, target, rate, self._limits)
         trainer._counted(loss)
         if not self._rate_is_kept:
             trainer.lower_rate(t)
@@ -103,6 +100,10 @@ class Single:
                 raise ValueError(f"y is {y!r}; expected one of {list(self.targets)}")
             return self.targets[y]
         a = _checks.as_float(y, "y", self.dtype)
+        if self._limits is not None and a.size:
+            low, high = self._limits
+            if a.min() < low or a.max() > high:
+                raise ValueError(f"y is {y!r}; expected numbers from {low:g} to {high:g}")
         return float(a) if a.ndim == 0 else a
 
 

@@ -166,17 +166,19 @@ double CMLP_NAME(sum_squares)(size_t n, const void *x_)
     return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
 }
 
-/* x * 0 is 0 unless x is infinite or NaN. */
-int CMLP_NAME(all_finite)(size_t n, const void *x_)
+int CMLP_NAME(all_within)(size_t n, const void *x_, double low, double high)
 {
-    const real *x = x_;
-    v sum = vset(R(0.0));
+    const real *x = x_, most = PICK(__FLT_MAX__, __DBL_MAX__);
+    v lo = vset(low > -most ? (real)low : -most), hi = vset(high < most ? (real)high : most);
+    vi all = vset(R(0.0)) == vset(R(0.0));
     size_t i = 0;
     for (; i + VW <= n; i += VW)
-        sum = vfma(vload(x + i), vset(R(0.0)), sum);
-    if (i < n)
-        sum = vfma(vload_part(x + i, n - i), vset(R(0.0)), sum);
-    return vsum(sum) == R(0.0);
+        all &= (vload(x + i) >= lo) & (vload(x + i) <= hi);
+    if (i < n) {
+        v rest = vtail(vload_part(x + i, n - i), i, n, lo);
+        all &= (rest >= lo) & (rest <= hi);
+    }
+    return vsum(vsel(all, vset(R(0.0)), vset(R(1.0)))) == R(0.0);
 }
 
 double CMLP_NAME(fma_loop)(size_t rounds)

@@ -107,15 +107,15 @@ typedef void cmlp_multiply_fn(size_t n, const void *x, const void *m, void *y);
 /* y += x */
 typedef void cmlp_add_fn(size_t n, const void *x, void *y);
 typedef double cmlp_sum_squares_fn(size_t n, const void *x);
-/* 1 if none of n numbers is infinite or NaN. */
-typedef int cmlp_all_finite_fn(size_t n, const void *x);
+/* 1 if all of n numbers are finite and from low to high, both of which may be infinite. */
+typedef int cmlp_all_within_fn(size_t n, const void *x, double low, double high);
 /* A loop of independent multiply-adds; returns how many floating-point operations it did. */
 typedef double cmlp_fma_loop_fn(size_t rounds);
 
 #define CMLP_KERNEL_LIST(F)                                                                             \
     F(product) F(outer) F(column_sums) F(transpose) F(pack) F(unpack) F(activate) F(derive) F(softmax)  \
     F(softmax_back) F(prelu) F(prelu_back) F(prelu_slope) F(random_factors) F(loss) F(update)           \
-    F(multiply) F(add) F(sum_squares) F(all_finite) F(fma_loop)
+    F(multiply) F(add) F(sum_squares) F(all_within) F(fma_loop)
 
 typedef struct {
     const char *isa;

@@ -322,11 +322,13 @@ double CMLP_NAME(sum_squares)(size_t n, const void *x)
     return sum;
 }
 
-int CMLP_NAME(all_finite)(size_t n, const void *x)
+int CMLP_NAME(all_within)(size_t n, const void *x, double low, double high)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(((const real *)x)[i]))
+    for (size_t i = 0; i < n; i++) {
+        real value = ((const real *)x)[i];
+        if (!isfinite(value) || (double)value < low || (double)value > high)
             return 0;
+    }
     return 1;
 }
 

@@ -281,18 +281,31 @@ static void test_random_factors(const duel *d, size_t rows, size_t n, int slopes
 
 /* ---- the rest ---- */
 
-/* One number that is not finite, at every place in turn. */
-static void test_all_finite(const cmlp_kernels *k, size_t n)
+/* One number outside, at every place in turn; the limits themselves are inside. */
+static void test_all_within(const cmlp_kernels *k, size_t n)
 {
-    static const double odd[] = {NAN, INFINITY, -INFINITY};
+    double most = k->size == sizeof(float) ? FLT_MAX : DBL_MAX;
+    struct {
+        double low, high, odd[4];
+    } cases[] = {
+        {-HUGE_VAL, HUGE_VAL, {NAN, HUGE_VAL, -HUGE_VAL, NAN}},
+        {-most, most, {NAN, HUGE_VAL, -HUGE_VAL, NAN}},
+        {0.0, 1.0, {NAN, 1.5, -0x1p-120, -HUGE_VAL}},
+        {2.0, HUGE_VAL, {NAN, HUGE_VAL, 1.5, 0.0}},
+    };
     matrix x = matrix_new(k, 1, n, n);
-    matrix_fill(&x, fraction, 1);
-    matrix_put(&x, 0, n / 2, k->size == sizeof(float) ? FLT_MAX : DBL_MAX);
-    CHECK(k->all_finite(n, x.data), "%s all_finite of %zu finite numbers", k->isa, n);
-    for (size_t i = 0; i < n; i++) {
-        matrix_put(&x, 0, i, odd[i % 3]);
-        CHECK(!k->all_finite(n, x.data), "%s all_finite of %zu does not see number %zu", k->isa, n, i);
-        matrix_put(&x, 0, i, 0.0);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        double low = cases[c].low, high = cases[c].high, inside = low < -most ? -most : low;
+        for (size_t i = 0; i < n; i++)
+            matrix_put(&x, 0, i, inside);
+        matrix_put(&x, 0, n / 2, high > most ? most : high);
+        CHECK(k->all_within(n, x.data, low, high), "%s all_within(%g, %g) of %zu", k->isa, low, high, n);
+        for (size_t i = 0; i < n; i++) {
+            matrix_put(&x, 0, i, cases[c].odd[i % 4]);
+            CHECK(!k->all_within(n, x.data, low, high),
+                  "%s all_within(%g, %g) of %zu does not see number %zu", k->isa, low, high, n, i);
+            matrix_put(&x, 0, i, inside);
+        }
     }
     matrix_free(&x);
 }
@@ -333,7 +346,7 @@ static void test_against_reference(cmlp_dtype dtype)
         test_updates(&d, n);
         test_random_factors(&d, 1 + n % 3, n, n % 2);
         test_vectors(&d, n);
-        test_all_finite(d.k[0], n);
+        test_all_within(d.k[0], n);
     }
 }
 
