@@ -119,23 +119,36 @@ void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda
     } while (k0 < k);
 }
 
+/* A panel of k <= OUTER_BLOCK rows of dy, laid end to end. */
+INLINE void copy_panel(size_t nv, size_t k, const real *dy, size_t ldd, real *panel)
+{
+    for (size_t p = 0; p < k; p++, dy += ldd, panel += nv * VW)
+        for (size_t j = 0; j < nv; j++)
+            vstore(panel + j * VW, vload(dy + j * VW));
+}
+
 void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, size_t ldx, const void *dy_,
                       size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows, void *g_,
                       const cmlp_soon *soon)
 {
     const real *x = x_, *dy = dy_;
     real *g = g_;
+    _Alignas(VBYTES) real copy[OUTER_BLOCK * NV_MAX * VBYTES / sizeof(real)];
     for (size_t k0 = 0; k0 < k; k0 += OUTER_BLOCK) {
         size_t kc = min_size(OUTER_BLOCK, k - k0);
         int keep = accumulate || k0;
         for (size_t c0 = 0; c0 < n; c0 += nr) {
             size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];
+            int copied = ldd * sizeof(real) >= OUTER_APART && m1 - m0 >= OUTER_TILES * mr;
+            const real *panel = copied ? copy : dy + k0 * ldd + c0;
+            if (copied)
+                copy_panel(nv, kc, dy + k0 * ldd + c0, ldd, copy);
             for (size_t i = m0; i < m1; i += mr) {
                 real *out = g + c0 * g_rows + (i - g0) * nv * VW;
                 const real *near[SOON];
                 for (int l = 0; l < SOON; l++)
                     near[l] = soon ? (const real *)soon->part[l] + c0 * soon->rows + i * nv * VW : out;
-                cols_tiles[nv][min_size(mr, m1 - i)](kc, x + k0 * ldx + i, ldx, dy + k0 * ldd + c0, ldd,
+                cols_tiles[nv][min_size(mr, m1 - i)](kc, x + k0 * ldx + i, ldx, panel, copied ? nv * VW : ldd,
                                                      keep ? out : zeros, keep ? nv * VW : 0, out, 0, near);
             }
         }

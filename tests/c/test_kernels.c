@@ -163,6 +163,8 @@ static void test_pack(const cmlp_kernels *k, size_t n_in, size_t n)
 static void test_table(const cmlp_kernels *k)
 {
     value_fn *const values[] = {small_integer, fraction};
+    shape far_apart = {.m = 150, .n = 2064, .k = 258};
+    test_outer(k, far_apart, cmlp_panel_width(k, far_apart.n), 0, small_integer);
     for (size_t i = 0; i < N_SHAPES; i++) {
         shape s = shape_at(i);
         const size_t widths[] = {cmlp_panel_width(k, s.n), k->vw, k->nv_max * k->vw};
