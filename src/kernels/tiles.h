@@ -44,8 +44,8 @@
 
 /* Blocks of the products, in rows of the second operand.  PRODUCT_BLOCK rows of a panel stay in L2, and the
  * tile of the other operand in L1; a result is read and written again for each block.  OUTER_BLOCK rows of
- * both operands of a weight gradient stay in L2, with the part of the gradient that they make.  Where the rows
- * of dy lie OUTER_APART bytes apart or more, OUTER_TILES tiles are worth a copy of their panel. */
+ * both operands of a weight gradient stay in L2, with the part of the gradient that they make.  Where the
+ * rows of dy lie OUTER_APART bytes apart or more, OUTER_TILES tiles are worth a copy of their panel. */
 #define PRODUCT_BLOCK 1024
 #define OUTER_BLOCK 256
 #define OUTER_APART 8192
