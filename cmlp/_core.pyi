@@ -201,7 +201,10 @@ class Plan:
         lr: float,
         limits: tuple[float, float] | None = None,
     ) -> float:
-        """The same for one row (n_in,), y a label, a number (one output) or a row (n_out,)."""
+        """The same for one row (n_in,), y a label, a number (one output) or a row (n_out,).
+
+        limits: None: y is not checked, whatever it is.
+        """
     def predict_one(self, x: _Array, out: _Array | None = None, logits: bool = False) -> _Array:
         """Outputs (n_out,) of one row (n_in,)."""
     def predict(self, x: _Array, out: _Array | None = None, logits: bool = False) -> _Array:

@@ -187,8 +187,7 @@ typedef struct {
 static int has_columns_for(const step *s, int n_threads)
 {
     const cmlp_layer *l = s->layer;
-    return l->spec.kind == CMLP_DENSE && s->activation != CMLP_SOFTMAX &&
-           l->pad_out >= l->nr * (size_t)n_threads;
+    return l->spec.kind == CMLP_DENSE && cmlp_separable(s) && l->pad_out >= l->nr * (size_t)n_threads;
 }
 
 /* A thread's part of the rows from r0 on through all layers, between two buffers. */
@@ -217,19 +216,17 @@ static void predict_rows(prediction *c, size_t r0, char *scratch, const team *t)
         if (s->layer->spec.kind != CMLP_DENSE && straight)
             ldy = ld, y = (char *)(uintptr_t)x;
         region r = share(t, has_columns_for(s, t->n_threads), s->layer->pad_out, s->layer->nr);
-        if (r.rows && r.c0 < r.c1)
+        if (!nothing_to_do(t, &r))
             s->kind->forward(s, &p, &r, x + r.row * ld * size, ld, y + r.row * ldy * size,
                              y + r.row * ldy * size, ldy, NULL);
-        if (t->n_threads > 1)
-            cmlp_wait(&c->barrier, t->n_threads);
+        cmlp_wait(&c->barrier, t->n_threads);
         x = y, ld = ldy;
         next ^= 1;
     }
     for (size_t r = own.row; x != out && r < own.row + own.rows; r++)
         memcpy(out + r * plan->n_out * size, x + r * ld * size, plan->n_out * size);
     /* The next chunk writes where others may still be copying. */
-    if (t->n_threads > 1)
-        cmlp_wait(&c->barrier, t->n_threads);
+    cmlp_wait(&c->barrier, t->n_threads);
 }
 
 static void predict_share(void *ctx, int thread, int n_threads)
@@ -262,12 +259,7 @@ cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int log
 {
     if (!n)
         return CMLP_OK;
-    size_t widest = plan->ld_in, numbers = 0;
-    for (size_t i = 0; i < plan->n_steps; i++) {
-        widest = cmlp_max(widest, plan->steps[i].ld_out);
-        numbers += plan->steps[i].n_in + plan->steps[i].n_out;
-    }
-    size_t size = plan->k->size, row_bytes = widest * size, blocks = (n + ROW_BLOCK - 1) / ROW_BLOCK;
+    size_t size = plan->k->size, row_bytes = plan->ld_widest * size, blocks = (n + ROW_BLOCK - 1) / ROW_BLOCK;
     size_t rows = cmlp_max(PREDICT_BYTES / row_bytes / PREDICT_ROWS, 1) * PREDICT_ROWS;
     if (plan->parameters * size > FAR_BYTES)
         rows = cmlp_max(rows, FAR_ROWS);
@@ -275,7 +267,7 @@ cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int log
                                         cmlp_max(blocks, plan->most_columns));
     /* As in training: whichever of weights and rows is more stays with its thread. */
     int shared = threads > 1 && plan->most_columns >= (size_t)threads &&
-                 plan->parameters > cmlp_min(n, rows) * numbers;
+                 plan->parameters > cmlp_min(n, rows) * plan->row_numbers;
     if (!shared)
         threads = (int)cmlp_min((size_t)threads, blocks);
     size_t each =

@@ -65,6 +65,8 @@ static void make_steps(cmlp_plan *plan)
         s->param = spec->param[0];
         s->thin = plan->n_steps > 1 && is_thin(s);
         plan->parameters += cmlp_layer_count(l, CMLP_WEIGHT);
+        plan->row_numbers += s->n_in + s->n_out;
+        plan->ld_widest = cmlp_max(plan->ld_widest, cmlp_max(s->ld_in, s->ld_out));
     }
     const step *last = &plan->steps[plan->n_steps - 1];
     plan->n_in = plan->steps[0].n_in, plan->ld_in = plan->steps[0].ld_in;
@@ -170,7 +172,7 @@ static int worth_columns(const cmlp_plan *plan, size_t n_in, size_t n_out, size_
 
 static size_t panels_of(size_t padded, size_t panel) { return (padded + panel - 1) / panel; }
 
-static int separable(const step *s)
+int cmlp_separable(const step *s)
 {
     return s->layer->spec.kind != CMLP_DENSE || s->activation != CMLP_SOFTMAX;
 }
@@ -190,8 +192,9 @@ static void choose_threads(cmlp_plan *plan)
         const cmlp_layer *l = s->layer;
         if (!cmlp_has_weight(l))
             continue;
-        s->by_columns = separable(s) && worth_columns(plan, s->n_in, s->n_out, panels_of(l->pad_out, l->nr));
-        s->back_by_columns = i > 0 && separable(s - 1) &&
+        s->by_columns =
+            cmlp_separable(s) && worth_columns(plan, s->n_in, s->n_out, panels_of(l->pad_out, l->nr));
+        s->back_by_columns = i > 0 && cmlp_separable(s - 1) &&
                              worth_columns(plan, s->n_in, s->n_out, panels_of(l->pad_in, l->nr_t));
     }
 }

@@ -90,7 +90,8 @@ struct cmlp_plan {
     char *arena; /* slots: one a thread with groups, one for all without */
     size_t slot_bytes, n_slots, arena_bytes;
     size_t labels, targets, weights, dx; /* offsets in a slot; dx: for the first layer's input gradient */
-    size_t ld_in, ld_out;
+    size_t ld_in, ld_out, ld_widest;
+    size_t row_numbers; /* that all steps read and write for a row */
     size_t most_columns; /* threads that the step with the most panels can use */
     char *inputs; /* for each thread a copy of the minibatch's x, if all need all of its rows */
     size_t input_bytes;
@@ -122,6 +123,8 @@ static inline void *plan_at(const cmlp_plan *plan, char *slot, size_t offset, si
 /* plan.c */
 void *cmlp_plan_grad(const cmlp_plan *plan, size_t group, const step *s, cmlp_part part);
 cmlp_status cmlp_plan_need_grads(cmlp_plan *plan);
+/* Whether columns of a step can be computed apart from each other. */
+int cmlp_separable(const step *s);
 int cmlp_plan_threads_for(const cmlp_plan *plan, double flops, size_t pieces);
 
 /* steps.c */

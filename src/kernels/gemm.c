@@ -139,16 +139,18 @@ void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, 
         int keep = accumulate || k0;
         for (size_t c0 = 0; c0 < n; c0 += nr) {
             size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];
-            int copied = ldd * sizeof(real) >= OUTER_APART && m1 - m0 >= OUTER_TILES * mr;
-            const real *panel = copied ? copy : dy + k0 * ldd + c0;
-            if (copied)
-                copy_panel(nv, kc, dy + k0 * ldd + c0, ldd, copy);
+            const real *panel = dy + k0 * ldd + c0;
+            size_t ldp = ldd;
+            if (ldd * sizeof(real) >= OUTER_APART && m1 - m0 >= OUTER_TILES * mr) {
+                copy_panel(nv, kc, panel, ldd, copy);
+                panel = copy, ldp = nv * VW;
+            }
             for (size_t i = m0; i < m1; i += mr) {
                 real *out = g + c0 * g_rows + (i - g0) * nv * VW;
                 const real *near[SOON];
                 for (int l = 0; l < SOON; l++)
                     near[l] = soon ? (const real *)soon->part[l] + c0 * soon->rows + i * nv * VW : out;
-                cols_tiles[nv][min_size(mr, m1 - i)](kc, x + k0 * ldx + i, ldx, panel, copied ? nv * VW : ldd,
+                cols_tiles[nv][min_size(mr, m1 - i)](kc, x + k0 * ldx + i, ldx, panel, ldp,
                                                      keep ? out : zeros, keep ? nv * VW : 0, out, 0, near);
             }
         }
