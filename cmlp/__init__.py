@@ -6,16 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._core import info
-from .callbacks import (
-    Callback,
-    Converged,
-    EarlyStopping,
-    GradientMonitor,
-    ModelCheckpoint,
-    ProgressBar,
-)
 from .errors import DivergenceError, FormatError
-from .history import History
 from .initializers import Constant, He, Initializer, Normal, Xavier, Zeros
 from .layers import (
     ELU,
@@ -60,7 +51,19 @@ from .schedules import (
     StepDecay,
     Warmup,
 )
-from .trainer import Trainer
+from .training import (
+    Callback,
+    Converged,
+    EarlyStopping,
+    GradientMonitor,
+    History,
+    ModelCheckpoint,
+    ProgressBar,
+    Restarts,
+    Trainer,
+    best_of,
+    callbacks,
+)
 
 if TYPE_CHECKING:
     from . import (
@@ -76,27 +79,25 @@ if TYPE_CHECKING:
         optimizers,
         plots,
         schedules,
+        training,
     )
-    from ._embedding import get_include, get_library_dir
-    from ._export.sklearn import from_sklearn, to_sklearn
-    from ._export.torch import from_torch, to_torch
-    from ._files import load
+    from .c_library import get_include, get_library_dir
     from .estimators import MLPClassifier, MLPRegressor
-    from .restarts import Restarts, best_of
+    from .export.files import load
+    from .export.sklearn import from_sklearn, to_sklearn
+    from .export.torch import from_torch, to_torch
 
 # Found at first use, so that importing the package stays quick.
 _LATER = {
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
-    "Restarts": "restarts",
-    "best_of": "restarts",
-    "from_sklearn": "_export.sklearn",
-    "from_torch": "_export.torch",
-    "get_include": "_embedding",
-    "get_library_dir": "_embedding",
-    "load": "_files",
-    "to_sklearn": "_export.sklearn",
-    "to_torch": "_export.torch",
+    "from_sklearn": "export.sklearn",
+    "from_torch": "export.torch",
+    "get_include": "c_library",
+    "get_library_dir": "c_library",
+    "load": "export.files",
+    "to_sklearn": "export.sklearn",
+    "to_torch": "export.torch",
 }
 _MODULES = ("cli", "datasets", "estimators", "graph", "kernels", "models", "plots")
 
@@ -166,6 +167,7 @@ __all__ = [
     "Zeros",
     "__version__",
     "best_of",
+    "callbacks",
     "cli",
     "datasets",
     "estimators",
@@ -187,6 +189,7 @@ __all__ = [
     "schedules",
     "to_sklearn",
     "to_torch",
+    "training",
 ]
 
 

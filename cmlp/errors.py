@@ -18,3 +18,9 @@ class DivergenceError(ArithmeticError):
     The network keeps the weights of the last epoch whose loss was finite. A smaller learning
     rate, standardised inputs or gradient clipping are the usual remedies.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """Another library's message about a file, printable and short, whatever the file holds."""
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    return "".join(c if c.isprintable() else "?" for c in line[:200])

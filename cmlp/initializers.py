@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _checks
-from ._checks import Array
+from . import checks
+from .checks import Array
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -48,7 +48,7 @@ class Normal(Initializer):
     """
 
     def __init__(self, std: float = 0.01) -> None:
-        self.std = _checks.number(std, "std", 0.0, open_low=True)
+        self.std = checks.number(std, "std", 0.0, open_low=True)
 
     def __call__(self, shape: tuple[int, ...], rng: Generator) -> Array:
         return rng.normal(0.0, self.std, shape)
@@ -68,8 +68,8 @@ class Xavier(Initializer):
     """
 
     def __init__(self, distribution: str = "normal", fan: str = "in") -> None:
-        self.distribution = _checks.choice(distribution, "distribution", ("normal", "uniform"))
-        self.fan = _checks.choice(fan, "fan", ("in", "average"))
+        self.distribution = checks.choice(distribution, "distribution", ("normal", "uniform"))
+        self.fan = checks.choice(fan, "fan", ("in", "average"))
 
     def __call__(self, shape: tuple[int, ...], rng: Generator) -> Array:
         n_out, n_in = _fans(shape)
@@ -89,7 +89,7 @@ class He(Initializer):
     """
 
     def __init__(self, distribution: str = "normal") -> None:
-        self.distribution = _checks.choice(distribution, "distribution", ("normal", "uniform"))
+        self.distribution = checks.choice(distribution, "distribution", ("normal", "uniform"))
 
     def __call__(self, shape: tuple[int, ...], rng: Generator) -> Array:
         return _draw(self.distribution, sqrt(2.0 / _fans(shape)[1]), shape, rng)
@@ -106,7 +106,7 @@ class Constant(Initializer):
     """
 
     def __init__(self, value: float) -> None:
-        self.value = _checks.number(value, "value")
+        self.value = checks.number(value, "value")
 
     def __call__(self, shape: tuple[int, ...], rng: Generator) -> Array:
         return np.full(shape, self.value)
@@ -136,7 +136,7 @@ def draw(
 ) -> Array:
     """Call an initializer and check what it gave: that shape, finite numbers."""
     values: Any = init(shape, rng)
-    result = _checks.as_float(values, f"{name} from {init!r}", dtype)
+    result = checks.as_float(values, f"{name} from {init!r}", dtype)
     if result.shape != shape:
         raise ValueError(f"{name} from {init!r} has shape {result.shape}; expected {shape}")
     return result

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from numpy.typing import ArrayLike
 
 from . import _core
-from ._checks import Array
+from .checks import Array
 
 __all__ = [
     "activation_backward",

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _checks, _core
-from ._checks import Array
+from . import _core, checks
+from .checks import Array
 
 __all__ = [
     "AbsoluteError",
@@ -89,10 +89,10 @@ class Loss:
         ndarray
             int64 labels (batch,) or rows (batch, n_out) of ``dtype``.
         """
-        a = _checks.as_array(t, name)
+        a = checks.as_array(t, name)
         if a.ndim == 1 and n_out == 1:
             a = a[:, np.newaxis]
-        return _checks.as_rows(a, name, dtype, n_out)
+        return checks.as_rows(a, name, dtype, n_out)
 
     def weights(
         self, t: Array, sample_weight: Array | None, dtype: str, classes: Array | None = None
@@ -120,7 +120,7 @@ class Loss:
             folded = folded * sample_weight
         with np.errstate(over="ignore"):
             weights = np.ascontiguousarray(folded, dtype=dtype)
-        _checks.check_finite(weights, "class_weight times sample_weight")
+        checks.check_finite(weights, "class_weight times sample_weight")
         return weights
 
     def forward(self, y: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -133,15 +133,15 @@ class Loss:
             Targets; see the class.
         sample_weight : array_like of shape (batch,), optional
         """
-        a = _checks.as_array(y, "y")
-        dtype = _checks.dtype_for(a)
-        rows = _checks.as_rows(a, "y", dtype, None, finite=False)
+        a = checks.as_array(y, "y")
+        dtype = checks.dtype_for(a)
+        rows = checks.as_rows(a, "y", dtype, None, finite=False)
         target = self.targets(t, rows.shape[1], dtype, name="t")
         _same_length(rows, target)
         given = (
             None
             if sample_weight is None
-            else _checks.as_weights(sample_weight, "sample_weight", len(rows), dtype)
+            else checks.as_weights(sample_weight, "sample_weight", len(rows), dtype)
         )
         self._last = (rows, target, self.weights(target, given, dtype))
         return float(_core.loss_value(self.name, self.param, *self._last))
@@ -224,7 +224,7 @@ class Huber(_Regression):
     target_range = _ANY_NUMBER
 
     def __init__(self, delta: float = 1.0) -> None:
-        self.delta = _checks.number(delta, "delta", 0.0, open_low=True)
+        self.delta = checks.number(delta, "delta", 0.0, open_low=True)
 
     @property
     def param(self) -> float:
@@ -279,7 +279,7 @@ class SoftmaxCrossEntropy(Loss):
 
     def __init__(self, class_weight: ClassWeight = None, label_smoothing: float = 0.0) -> None:
         self.class_weight = _class_weight(class_weight)
-        self.label_smoothing = _checks.number(
+        self.label_smoothing = checks.number(
             label_smoothing, "label_smoothing", 0.0, 1.0, open_high=True
         )
 
@@ -290,10 +290,10 @@ class SoftmaxCrossEntropy(Loss):
     def targets(
         self, t: ArrayLike, n_out: int, dtype: str, classes: Array | None = None, name: str = "y"
     ) -> Array:
-        a = _checks.as_array(t, name)
+        a = checks.as_array(t, name)
         if a.ndim != 2 or a.shape[1] == 1:
-            return _checks.as_labels(a, name, n_out, classes)
-        rows = _checks.as_rows(a, name, dtype, n_out)
+            return checks.as_labels(a, name, n_out, classes)
+        rows = checks.as_rows(a, name, dtype, n_out)
         sums = rows.sum(axis=1)
         worst = int(abs(sums - 1.0).argmax())
         if rows.min() < 0 or abs(sums[worst] - 1.0) > 1e-3:
@@ -340,12 +340,12 @@ class BinaryCrossEntropy(Loss):
     def targets(
         self, t: ArrayLike, n_out: int, dtype: str, classes: Array | None = None, name: str = "y"
     ) -> Array:
-        a = _checks.as_array(t, name)
+        a = checks.as_array(t, name)
         if n_out == 1 and classes is not None and a.ndim <= 2:
-            labels = _checks.as_labels(a, name, 2, classes)
+            labels = checks.as_labels(a, name, 2, classes)
             return np.ascontiguousarray(labels[:, np.newaxis], dtype=dtype)
         if n_out > 1 and a.ndim == 1:
-            labels = _checks.as_labels(a, name, n_out, classes)
+            labels = checks.as_labels(a, name, n_out, classes)
             return np.eye(n_out, dtype=dtype)[labels]
         rows = super().targets(a, n_out, dtype, classes, name)
         if rows.min() < 0 or rows.max() > 1:
@@ -388,7 +388,7 @@ def to_config(loss: Any) -> dict[str, Any] | None:
 def from_config(config: dict[str, Any]) -> Loss:
     """The loss that `to_config` described; ValueError or TypeError if it describes none."""
     arguments = dict(config)
-    kind = _BUILT_IN[_checks.choice(arguments.pop("class", None), "loss class", _BUILT_IN)]
+    kind = _BUILT_IN[checks.choice(arguments.pop("class", None), "loss class", _BUILT_IN)]
     weight = arguments.get("class_weight")
     if isinstance(weight, dict):  # a dict would have turned its labels into strings
         arguments["class_weight"] = dict(zip(weight["labels"], weight["weights"], strict=True))
@@ -409,10 +409,10 @@ def _class_weight(value: ClassWeight) -> ClassWeight:
     if value is None:
         return None
     if isinstance(value, str):
-        return _checks.choice(value, "class_weight", ("balanced",))
+        return checks.choice(value, "class_weight", ("balanced",))
     if isinstance(value, Mapping):
-        return {k: _checks.number(v, f"class_weight[{k!r}]", 0.0) for k, v in value.items()}
-    return _checks.as_weights(value, "class_weight", np.size(value), "float64")
+        return {k: checks.number(v, f"class_weight[{k!r}]", 0.0) for k, v in value.items()}
+    return checks.as_weights(value, "class_weight", np.size(value), "float64")
 
 
 def _per_class(class_weight: ClassWeight, t: Array, classes: Array | None) -> Array:
@@ -437,7 +437,7 @@ def _per_class(class_weight: ClassWeight, t: Array, classes: Array | None) -> Ar
 def _position(label: Any, classes: Array | None) -> int:
     """Class number of a label in ``class_weight``."""
     if classes is None:
-        return _checks.positive_int(label, "label in class_weight", 0)
+        return checks.positive_int(label, "label in class_weight", 0)
     known = classes.tolist()
     if label not in known:
         raise ValueError(f"class_weight has the label {label!r}; expected one of {known}")

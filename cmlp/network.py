@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _checks, _core, layers
-from ._checks import Array
-from ._layer import Layer, Segment, make_generator
-from .activations import Activation, PReLU, RReLU
+from . import _core, checks
+from .checks import Array
 from .initializers import Constant
-from .layers import Dense
+from .layers import Activation, Dense, Dropout, Layer, PReLU, RReLU
+from .layers.base import make_generator, width_after
+from .layers.segment import Segment
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -65,10 +65,10 @@ class Sequential:
         n_threads: int | None = None,
     ) -> None:
         self.layers = _flatten(layers)
-        self.dtype = _checks.float_dtype(dtype)
-        self.seed = _fresh_seed() if seed is None else _checks.seed(seed)
-        self.n_threads = _checks.threads(n_threads)
-        first = None if n_in is None else _checks.positive_int(n_in, "n_in")
+        self.dtype = checks.float_dtype(dtype)
+        self.seed = _fresh_seed() if seed is None else checks.seed(seed)
+        self.n_threads = checks.threads(n_threads)
+        first = None if n_in is None else checks.positive_int(n_in, "n_in")
         widths = _chain(self.layers, first)
         self._build(widths)
         self.n_in, self.n_out = widths[0], widths[-1]
@@ -138,12 +138,12 @@ class Sequential:
         return self._predict(x, out)
 
     def _predict(self, x: ArrayLike, out: Array | None) -> Array:
-        a = _checks.as_array(x, "x")
+        a = checks.as_array(x, "x")
         if a.ndim == 1:
             rows = None if out is None else out[np.newaxis]
             row: Array = self._predict(a[np.newaxis], rows)[0]
             return row
-        rows = _checks.as_rows(a, "x", self.dtype, self.n_in, finite=False)
+        rows = checks.as_rows(a, "x", self.dtype, self.n_in, finite=False)
         if out is not None:
             _check_out(out, (len(rows), self.n_out), self.dtype, rows)
         if self._whole:
@@ -192,7 +192,7 @@ class Sequential:
         -------
         ndarray of shape (batch, n_out)
         """
-        rows = _checks.as_rows(x, "x", self.dtype, self.n_in, finite=False)
+        rows = checks.as_rows(x, "x", self.dtype, self.n_in, finite=False)
         return run_forward(self._parts, rows, training)
 
     def backward(self, dy: ArrayLike, need_dx: bool = True) -> Array:
@@ -210,7 +210,7 @@ class Sequential:
         ndarray of shape (batch, n_in)
             dL/dx.  dL/dw and dL/db are in the layers' ``grad_weight`` and ``grad_bias``.
         """
-        rows = _checks.as_rows(dy, "dy", self.dtype, self.n_out, finite=False)
+        rows = checks.as_rows(dy, "dy", self.dtype, self.n_out, finite=False)
         return run_backward(self._parts, rows, need_dx)
 
     # ---- parameters ----
@@ -227,7 +227,7 @@ class Sequential:
 
     @classes.setter
     def classes(self, value: ArrayLike | None) -> None:
-        labels = None if value is None else _checks.as_array(value, "classes")
+        labels = None if value is None else checks.as_array(value, "classes")
         if labels is not None and (
             labels.ndim != 1 or not np.array_equal(labels, np.unique(labels))
         ):
@@ -284,7 +284,7 @@ class Sequential:
         ----------
         values : array_like of shape (n_parameters,)
         """
-        v = _checks.as_float(values, "values", self.dtype)
+        v = checks.as_float(values, "values", self.dtype)
         if v.shape != (self.n_parameters,):
             raise ValueError(f"values has shape {v.shape}; expected ({self.n_parameters},)")
         self._set_flat(v)
@@ -319,7 +319,7 @@ class Sequential:
         """
         if not isinstance(other, Sequential):
             raise TypeError(f"other is {other!r}; expected a Sequential")
-        t = self.get_flat().dtype.type(_checks.number(tau, "tau", 0.0, 1.0))
+        t = self.get_flat().dtype.type(checks.number(tau, "tau", 0.0, 1.0))
         mine, theirs = self.get_flat(), other.get_flat()
         if mine.shape != theirs.shape:
             raise ValueError(f"other has {theirs.size} parameters; expected {mine.size}")
@@ -336,7 +336,7 @@ class Sequential:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the net to a safetensors file, whole or not at all; see `cmlp.load`."""
-        from ._files import save_model
+        from .export.files import save_model
 
         save_model(path, self)
 
@@ -361,8 +361,8 @@ class Sequential:
         ValueError
             If a layer is written in Python.
         """
-        from ._export.model import Model
-        from ._export.onnx import write_onnx
+        from .export.model import Model
+        from .export.onnx import write_onnx
 
         write_onnx(path, Model.of(self, task))
 
@@ -388,8 +388,8 @@ class Sequential:
         ValueError
             If a layer is written in Python, or the name is none of C.
         """
-        from ._export.c import write_c
-        from ._export.model import Model
+        from .export.c import write_c
+        from .export.model import Model
 
         write_c(path, Model.of(self, task), name)
 
@@ -398,7 +398,7 @@ class Sequential:
         rows = [("layer", "output", "parameters")]
         width = self.n_in
         for layer in self.layers:
-            width = layers.width_after(layer, width)
+            width = width_after(layer, width)
             rows.append((repr(layer), f"(batch, {width})", f"{_size(layer):,}"))
         rows.append(("total", self.dtype, f"{self.n_parameters:,}"))
         first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
@@ -446,14 +446,14 @@ def run_backward(parts: Sequence[Any], dy: Array, need_dx: bool) -> Array:
         if isinstance(part, Segment):
             d = part.backward(d, need_dx or i > 0)
         else:
-            d = _checks.as_float(part.backward(d), f"dx of {part!r}", dy.dtype.name, finite=False)
+            d = checks.as_float(part.backward(d), f"dx of {part!r}", dy.dtype.name, finite=False)
     return d
 
 
 def _output_of(layer: Any, y: Any, x: Array) -> Array:
     """What a layer in Python gave, as rows for the next one."""
     name = f"output of {layer!r}"
-    rows = _checks.as_rows(y, name, x.dtype.name, None, finite=False)
+    rows = checks.as_rows(y, name, x.dtype.name, None, finite=False)
     if len(rows) != len(x):
         raise ValueError(f"{name} has {len(rows)} rows; expected {len(x)}")
     return rows
@@ -493,7 +493,7 @@ def _chain(found: Sequence[Any], n_in: int | None) -> list[int | None]:
         if widths[i] is None and wanted is not None:
             widths[i] = wanted
             _fill_back(found, widths, i)
-        widths.append(layers.width_after(layer, widths[i]))
+        widths.append(width_after(layer, widths[i]))
     for i, layer in enumerate(found):
         if widths[i] is None and isinstance(layer, Layer):
             raise ValueError(
@@ -517,7 +517,7 @@ def _activation_behind(found: Sequence[Any], i: int) -> str:
         return own
     for layer in found[i + 1 :]:
         name = getattr(layer, "activation", None)
-        if not isinstance(layer, layers.Dropout):
+        if not isinstance(layer, Dropout):
             return name if isinstance(name, str) and not isinstance(layer, Dense) else "identity"
     return "identity"
 

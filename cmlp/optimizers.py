@@ -24,8 +24,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from . import _checks, _core
-from ._checks import Array
+from . import _core, checks
+from .checks import Array
 from .layers import Layer
 from .schedules import EpochSchedule, Schedule, ScheduleLike, as_schedule
 from .schedules import from_config as schedule_from_config
@@ -55,16 +55,16 @@ class Optimizer:
         decay_over_batch: bool,
     ) -> None:
         self.lr = lr
-        self.weight_decay = _checks.number(weight_decay, "weight_decay", 0.0)
-        self.l1 = _checks.number(l1, "l1", 0.0)
+        self.weight_decay = checks.number(weight_decay, "weight_decay", 0.0)
+        self.l1 = checks.number(l1, "l1", 0.0)
         self.clip_value = _limit(clip_value, "clip_value")
         self.clip_norm = _limit(clip_norm, "clip_norm")
-        self.decay_over_batch = _checks.flag(decay_over_batch, "decay_over_batch")
+        self.decay_over_batch = checks.flag(decay_over_batch, "decay_over_batch")
         self._states: WeakKeyDictionary[Any, NetState] = WeakKeyDictionary()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "lr":
-            value = _checks.number(value, "lr", 0.0)
+            value = checks.number(value, "lr", 0.0)
         elif name in vars(self):
             raise AttributeError(f"{name} is fixed; make a new {type(self).__name__} instead")
         super().__setattr__(name, value)
@@ -169,7 +169,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(lr, weight_decay, l1, clip_value, clip_norm, decay_over_batch)
         self.momentum = _momentum(momentum)
-        self.nesterov = _checks.flag(nesterov, "nesterov")
+        self.nesterov = checks.flag(nesterov, "nesterov")
 
     def options(self) -> dict[str, float]:
         fixed = self.momentum if isinstance(self.momentum, float) else 0.0
@@ -209,9 +209,9 @@ class Adam(Optimizer):
         decay_over_batch: bool = False,
     ) -> None:
         super().__init__(lr, weight_decay, l1, clip_value, clip_norm, decay_over_batch)
-        self.beta1 = _checks.number(beta1, "beta1", 0.0, 1.0, open_high=True)
-        self.beta2 = _checks.number(beta2, "beta2", 0.0, 1.0, open_high=True)
-        self.eps = _checks.number(eps, "eps", 0.0, open_low=True)
+        self.beta1 = checks.number(beta1, "beta1", 0.0, 1.0, open_high=True)
+        self.beta2 = checks.number(beta2, "beta2", 0.0, 1.0, open_high=True)
+        self.eps = checks.number(eps, "eps", 0.0, open_low=True)
 
     def options(self) -> dict[str, float]:
         return {**super().options(), "beta1": self.beta1, "beta2": self.beta2, "eps": self.eps}
@@ -286,9 +286,9 @@ class RMSprop(Optimizer):
         decay_over_batch: bool = False,
     ) -> None:
         super().__init__(lr, weight_decay, l1, clip_value, clip_norm, decay_over_batch)
-        self.rho = _checks.number(rho, "rho", 0.0, 1.0, open_high=True)
-        self.momentum: float = _checks.number(momentum, "momentum", 0.0, 1.0, open_high=True)
-        self.eps = _checks.number(eps, "eps", 0.0, open_low=True)
+        self.rho = checks.number(rho, "rho", 0.0, 1.0, open_high=True)
+        self.momentum: float = checks.number(momentum, "momentum", 0.0, 1.0, open_high=True)
+        self.eps = checks.number(eps, "eps", 0.0, open_low=True)
 
     def options(self) -> dict[str, float]:
         own = {"rho": self.rho, "momentum": self.momentum, "eps": self.eps}
@@ -324,7 +324,7 @@ class Adagrad(Optimizer):
         decay_over_batch: bool = False,
     ) -> None:
         super().__init__(lr, weight_decay, l1, clip_value, clip_norm, decay_over_batch)
-        self.eps = _checks.number(eps, "eps", 0.0, open_low=True)
+        self.eps = checks.number(eps, "eps", 0.0, open_low=True)
 
     def options(self) -> dict[str, float]:
         return {**super().options(), "eps": self.eps}
@@ -359,11 +359,11 @@ class LBFGS:
         weight_decay: float = 0.0,
         decay_over_batch: bool = False,
     ) -> None:
-        self.memory = _checks.positive_int(memory, "memory")
-        self.tol = _checks.number(tol, "tol", 0.0)
-        self.max_evaluations = _checks.positive_int(max_evaluations, "max_evaluations")
-        self.weight_decay = _checks.number(weight_decay, "weight_decay", 0.0)
-        self.decay_over_batch = _checks.flag(decay_over_batch, "decay_over_batch")
+        self.memory = checks.positive_int(memory, "memory")
+        self.tol = checks.number(tol, "tol", 0.0)
+        self.max_evaluations = checks.positive_int(max_evaluations, "max_evaluations")
+        self.weight_decay = checks.number(weight_decay, "weight_decay", 0.0)
+        self.decay_over_batch = checks.flag(decay_over_batch, "decay_over_batch")
 
     def __repr__(self) -> str:
         return f"LBFGS({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
@@ -512,7 +512,7 @@ def _clipped(
 
 
 def _limit(value: float | None, name: str) -> float | None:
-    return None if value is None else _checks.number(value, name, 0.0, open_low=True)
+    return None if value is None else checks.number(value, name, 0.0, open_low=True)
 
 
 def _momentum(value: float | ScheduleLike) -> float | Schedule:
@@ -521,7 +521,7 @@ def _momentum(value: float | ScheduleLike) -> float | Schedule:
         if schedule is None or isinstance(schedule, EpochSchedule):
             raise TypeError(f"momentum is {value!r}; expected a schedule of the iteration")
         return schedule
-    return _checks.number(value, "momentum", 0.0, 1.0, open_high=True)
+    return checks.number(value, "momentum", 0.0, 1.0, open_high=True)
 
 
 _BUILT_IN: dict[str, type[Optimizer]] = {
@@ -544,7 +544,7 @@ def to_config(optimizer: Any) -> dict[str, Any] | None:
 def from_config(config: dict[str, Any]) -> Optimizer:
     """The optimizer that `to_config` described; ValueError or TypeError if it describes none."""
     arguments = dict(config)
-    kind = _BUILT_IN[_checks.choice(arguments.pop("class", None), "optimizer class", _BUILT_IN)]
+    kind = _BUILT_IN[checks.choice(arguments.pop("class", None), "optimizer class", _BUILT_IN)]
     if isinstance(arguments.get("momentum"), dict):
         arguments["momentum"] = schedule_from_config(arguments["momentum"])
     return kind(**arguments)

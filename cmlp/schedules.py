@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _checks
+from . import checks
 
 __all__ = [
     "Cosine",
@@ -77,8 +77,8 @@ class InverseTime(Schedule):
     """
 
     def __init__(self, a: float, b: float) -> None:
-        self.a = _checks.number(a, "a", 0.0, open_low=True)
-        self.b = _checks.number(b, "b", 0.0, open_low=True)
+        self.a = checks.number(a, "a", 0.0, open_low=True)
+        self.b = checks.number(b, "b", 0.0, open_low=True)
 
     def rates(self, t: Rates, lr: float) -> Rates:
         return self.a / (self.b + t)
@@ -94,7 +94,7 @@ class InverseSqrt(Schedule):
     """
 
     def __init__(self, n_steps: int = 1) -> None:
-        self.n_steps = _checks.positive_int(n_steps, "n_steps")
+        self.n_steps = checks.positive_int(n_steps, "n_steps")
 
     def rates(self, t: Rates, lr: float) -> Rates:
         return np.asarray(lr * np.sqrt(self.n_steps / (self.n_steps + t)))
@@ -111,8 +111,8 @@ class Exponential(Schedule):
     """
 
     def __init__(self, factor: float, n_steps: int = 1) -> None:
-        self.factor = _checks.number(factor, "factor", 0.0, 1.0, open_low=True)
-        self.n_steps = _checks.positive_int(n_steps, "n_steps")
+        self.factor = checks.number(factor, "factor", 0.0, 1.0, open_low=True)
+        self.n_steps = checks.positive_int(n_steps, "n_steps")
 
     def rates(self, t: Rates, lr: float) -> Rates:
         return np.asarray(lr * self.factor ** (t / self.n_steps))
@@ -128,8 +128,8 @@ class StepDecay(Schedule):
     """
 
     def __init__(self, factor: float, n_steps: int) -> None:
-        self.factor = _checks.number(factor, "factor", 0.0, 1.0, open_low=True)
-        self.n_steps = _checks.positive_int(n_steps, "n_steps")
+        self.factor = checks.number(factor, "factor", 0.0, 1.0, open_low=True)
+        self.n_steps = checks.positive_int(n_steps, "n_steps")
 
     def rates(self, t: Rates, lr: float) -> Rates:
         return np.asarray(lr * self.factor ** np.floor(t / self.n_steps))
@@ -148,8 +148,8 @@ class Cosine(Schedule):
     """
 
     def __init__(self, n_steps: int, lr_min: float = 0.0) -> None:
-        self.n_steps = _checks.positive_int(n_steps, "n_steps")
-        self.lr_min = _checks.number(lr_min, "lr_min", 0.0)
+        self.n_steps = checks.positive_int(n_steps, "n_steps")
+        self.lr_min = checks.number(lr_min, "lr_min", 0.0)
 
     def rates(self, t: Rates, lr: float) -> Rates:
         half = 0.5 * (1.0 + np.cos(np.pi * np.minimum(t / self.n_steps, 1.0)))
@@ -169,7 +169,7 @@ class Warmup(Schedule):
     """
 
     def __init__(self, n_steps: int, then: Schedule | Callable[[int], float] | None = None) -> None:
-        self.n_steps = _checks.positive_int(n_steps, "n_steps")
+        self.n_steps = checks.positive_int(n_steps, "n_steps")
         self.then = as_schedule(then, "then")
         if isinstance(self.then, EpochSchedule):
             raise TypeError(f"then is {then!r}; expected a schedule of the iteration")
@@ -196,9 +196,9 @@ class MomentumStep(Schedule):
     """
 
     def __init__(self, start: float = 0.5, end: float = 0.9, after: int = 1000) -> None:
-        self.start = _checks.number(start, "start", 0.0, 1.0, open_high=True)
-        self.end = _checks.number(end, "end", 0.0, 1.0, open_high=True)
-        self.after = _checks.positive_int(after, "after", 0)
+        self.start = checks.number(start, "start", 0.0, 1.0, open_high=True)
+        self.end = checks.number(end, "end", 0.0, 1.0, open_high=True)
+        self.after = checks.positive_int(after, "after", 0)
 
     def rates(self, t: Rates, lr: float) -> Rates:
         return np.where(t < self.after, self.start, self.end)
@@ -225,10 +225,10 @@ class EpochSchedule(Schedule):
     monitor = "loss"
 
     def __init__(self, threshold: float, factor: float, patience: int, lr_min: float) -> None:
-        self.threshold = _checks.number(threshold, "threshold", 0.0)
-        self.factor = _checks.number(factor, "factor", 0.0, 1.0, open_low=True, open_high=True)
-        self.patience = _checks.positive_int(patience, "patience", 0)
-        self.lr_min = _checks.number(lr_min, "lr_min", 0.0)
+        self.threshold = checks.number(threshold, "threshold", 0.0)
+        self.factor = checks.number(factor, "factor", 0.0, 1.0, open_low=True, open_high=True)
+        self.patience = checks.positive_int(patience, "patience", 0)
+        self.lr_min = checks.number(lr_min, "lr_min", 0.0)
         self._scale = 1.0
         self._last: float | None = None
         self._settled = 0
@@ -254,9 +254,9 @@ class EpochSchedule(Schedule):
         return {"scale": self._scale, "last": self._last, "settled": self._settled}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        scale = _checks.number(state["scale"], "scale", 0.0, 1.0)
-        last = None if state["last"] is None else _checks.number(state["last"], "last")
-        self._settled = _checks.positive_int(state["settled"], "settled", 0)
+        scale = checks.number(state["scale"], "scale", 0.0, 1.0)
+        last = None if state["last"] is None else checks.number(state["last"], "last")
+        self._settled = checks.positive_int(state["settled"], "settled", 0)
         self._scale, self._last = scale, last
 
 
@@ -345,7 +345,7 @@ def to_config(schedule: Schedule | None) -> dict[str, Any] | None:
 def from_config(config: dict[str, Any]) -> Schedule:
     """The schedule that `to_config` described; ValueError or TypeError if it describes none."""
     arguments = dict(config)
-    kind = _KINDS[_checks.choice(arguments.pop("class", None), "schedule class", _KINDS)]
+    kind = _KINDS[checks.choice(arguments.pop("class", None), "schedule class", _KINDS)]
     if kind is Warmup and arguments.get("then") is not None:
         arguments["then"] = from_config(arguments["then"])
     return kind(**arguments)

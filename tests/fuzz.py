@@ -26,7 +26,7 @@ import mutations
 import numpy as np
 
 import cmlp
-from cmlp import _idx, _tabular
+from cmlp.datasets import idx, tables
 
 MOST_SECONDS = 1.0  # of the processor
 MOST_WAIT = 30.0  # by the clock; then the reader is taken to hang
@@ -65,11 +65,11 @@ def read_checkpoint(path: str) -> int:
 
 
 def read_idx(path: str) -> int:
-    return _idx.read_idx(path).nbytes
+    return idx.read_idx(path).nbytes
 
 
 def read_table(path: str) -> int:
-    data = _tabular.load_table(path)
+    data = tables.load_table(path)
     return data.x.nbytes + data.y.nbytes
 
 

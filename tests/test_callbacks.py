@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import cmlp
-from cmlp.callbacks import (
+from cmlp.training.callbacks import (
     Callback,
     Converged,
     EarlyStopping,

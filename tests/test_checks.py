@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from cmlp import _checks
+from cmlp import checks
 
 
 class TestArrays:
     def test_same_array_where_it_fits(self):
         a = np.ones((3, 2), "f")
-        assert _checks.as_float(a, "x", "float32") is a
-        assert _checks.as_rows(a, "x", "float32", 2) is a
+        assert checks.as_float(a, "x", "float32") is a
+        assert checks.as_rows(a, "x", "float32", 2) is a
 
     @pytest.mark.parametrize(
         "value",
@@ -23,7 +23,7 @@ class TestArrays:
         ids=lambda v: type(v).__name__,
     )
     def test_numbers_of_any_kind(self, value):
-        a = _checks.as_float(value, "x", "float64")
+        a = checks.as_float(value, "x", "float64")
         assert type(a) is np.ndarray
         assert a.dtype == np.float64
         assert a.flags.c_contiguous
@@ -32,7 +32,7 @@ class TestArrays:
     def test_unaligned(self):
         raw = np.frombuffer(b"x" + np.arange(4.0).tobytes(), np.float64, offset=1)
         assert not raw.flags.aligned
-        a = _checks.as_float(raw, "x", "float64")
+        a = checks.as_float(raw, "x", "float64")
         assert a.flags.aligned
         assert a.tolist() == [0.0, 1.0, 2.0, 3.0]
 
@@ -53,7 +53,7 @@ class TestArrays:
     )
     def test_what_are_no_numbers(self, value):
         with pytest.raises(TypeError, match="^x has dtype .*; expected real numbers"):
-            _checks.as_float(value, "x", "float32")
+            checks.as_float(value, "x", "float32")
 
     def test_what_is_no_array(self):
         class Broken:
@@ -61,9 +61,9 @@ class TestArrays:
                 raise RuntimeError("on another device")
 
         with pytest.raises(TypeError, match=r"x cannot be read as an array \(Broken\): on another"):
-            _checks.as_array(Broken(), "x")
+            checks.as_array(Broken(), "x")
         with pytest.raises(ValueError, match=r"x cannot be read as an array \(list\)"):
-            _checks.as_array([[1.0], [1.0, 2.0]], "x")
+            checks.as_array([[1.0], [1.0, 2.0]], "x")
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
     @pytest.mark.parametrize("at", [0, 99_999, 131_071])
@@ -72,26 +72,26 @@ class TestArrays:
         a.flat[at] = bad
         row, column = divmod(at, 4)
         with pytest.raises(ValueError, match=rf"x holds {bad} at \[{row}, {column}\]"):
-            _checks.check_finite(a, "x")
+            checks.check_finite(a, "x")
 
     def test_a_sum_may_overflow(self):
-        _checks.check_finite(np.full(10, 3e38, "f"), "x")
-        _checks.check_finite(np.array([3e38, 3e38, -3e38], "f"), "x")
+        checks.check_finite(np.full(10, 3e38, "f"), "x")
+        checks.check_finite(np.array([3e38, 3e38, -3e38], "f"), "x")
         with pytest.raises(ValueError, match=r"holds inf at \[1\] \(as float32\)"):
-            _checks.as_float([1.0, 1e39], "x", "float32")
+            checks.as_float([1.0, 1e39], "x", "float32")
 
     def test_empty_and_flat(self):
         for value in (np.ones((0, 3)), np.ones((3, 0))):
             with pytest.raises(ValueError, match="x is empty"):
-                _checks.as_rows(value, "x", "float32", None)
+                checks.as_rows(value, "x", "float32", None)
         for value in (3.0, [1.0], np.ones((1, 1, 1))):
             with pytest.raises(ValueError, match=r"x has shape .*; expected \(batch, n_in\)"):
-                _checks.as_rows(value, "x", "float32", None)
+                checks.as_rows(value, "x", "float32", None)
 
 
 class TestNumbers:
     def test_ranges_are_named(self):
-        assert _checks.number(np.float32(0.5), "rate", 0.0, 1.0) == 0.5
+        assert checks.number(np.float32(0.5), "rate", 0.0, 1.0) == 0.5
         for value, options, words in (
             (-1, {"low": 0.0}, r"rate is -1; expected a number in \[0, inf\)"),
             (0, {"low": 0.0, "open_low": True}, r"expected a number in \(0, inf\)"),
@@ -99,37 +99,37 @@ class TestNumbers:
             (float("inf"), {}, "rate is inf"),
         ):
             with pytest.raises(ValueError, match=words):
-                _checks.number(value, "rate", **options)
+                checks.number(value, "rate", **options)
         for value in ("1", None, True, np.bool_(True), 1j, [1]):
             with pytest.raises(TypeError, match="rate is"):
-                _checks.number(value, "rate")
+                checks.number(value, "rate")
 
     def test_integers(self):
-        assert _checks.positive_int(np.uint8(3), "n") == 3
+        assert checks.positive_int(np.uint8(3), "n") == 3
         for value in (1.0, "1", True, None):
             with pytest.raises(TypeError, match="n is .*; expected an integer >= 1"):
-                _checks.positive_int(value, "n")
-        assert _checks.positive_int(2**63 - 1, "n") == 2**63 - 1
+                checks.positive_int(value, "n")
+        assert checks.positive_int(2**63 - 1, "n") == 2**63 - 1
         for value in (2**63, 10**5000, -(10**5000)):
             with pytest.raises(ValueError, match=r"n is of \d+ bits; expected less than 2\*\*63"):
-                _checks.positive_int(value, "n")
+                checks.positive_int(value, "n")
 
     def test_seed_and_dtype(self):
-        assert _checks.seed(2**64 - 1) == 2**64 - 1
-        assert _checks.float_dtype(np.float32) == "float32"
-        assert _checks.float_dtype(np.dtype("f8")) == "float64"
+        assert checks.seed(2**64 - 1) == 2**64 - 1
+        assert checks.float_dtype(np.float32) == "float32"
+        assert checks.float_dtype(np.dtype("f8")) == "float64"
         for value in ("f2", "float", int, "text", 3):
             if value == "float":
-                assert _checks.float_dtype(value) == "float64"
+                assert checks.float_dtype(value) == "float64"
                 continue
             with pytest.raises(ValueError, match="dtype is"):
-                _checks.float_dtype(value)
+                checks.float_dtype(value)
 
     def test_choice(self):
         with pytest.raises(ValueError, match="mode is 'x'; expected one of a, b"):
-            _checks.choice("x", "mode", ("a", "b"))
+            checks.choice("x", "mode", ("a", "b"))
         with pytest.raises(TypeError, match="mode is 3"):
-            _checks.choice(3, "mode", ("a", "b"))
+            checks.choice(3, "mode", ("a", "b"))
 
 
 class TestLabels:
@@ -138,23 +138,23 @@ class TestLabels:
         values = np.array([1, 0, 1]).astype(dtype)
         if dtype is object:
             with pytest.raises(TypeError, match="y has dtype object"):
-                _checks.as_labels(values, "y", 2)
+                checks.as_labels(values, "y", 2)
             return
-        labels = _checks.as_labels(values, "y", 2)
+        labels = checks.as_labels(values, "y", 2)
         assert labels.dtype == np.int64
         assert labels.tolist() == [1, 0, 1]
 
     def test_classes(self):
         text = np.array(["a", "b"])
-        assert _checks.as_labels(np.array(["b", "a"], object), "y", 2, text).tolist() == [1, 0]
+        assert checks.as_labels(np.array(["b", "a"], object), "y", 2, text).tolist() == [1, 0]
         numbers = np.array([1, 5])
-        assert _checks.as_labels([5.0, 1.0], "y", 2, numbers).tolist() == [1, 0]
+        assert checks.as_labels([5.0, 1.0], "y", 2, numbers).tolist() == [1, 0]
         with pytest.raises(ValueError, match="label 7.0; expected one of 1, 5"):
-            _checks.as_labels([7.0], "y", 2, numbers)
+            checks.as_labels([7.0], "y", 2, numbers)
         with pytest.raises(ValueError, match="labels such as 'a'"):
-            _checks.as_labels(["a"], "y", 2, numbers)
+            checks.as_labels(["a"], "y", 2, numbers)
 
     def test_find(self):
-        assert _checks.find_classes(["b", "a", "b"], "y").tolist() == ["a", "b"]
-        assert _checks.find_classes([True, True], "y").tolist() == [False, True]
-        assert _checks.find_classes([3, 4], "y") is None
+        assert checks.find_classes(["b", "a", "b"], "y").tolist() == ["a", "b"]
+        assert checks.find_classes([True, True], "y").tolist() == [False, True]
+        assert checks.find_classes([3, 4], "y") is None

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmlp
-from cmlp._cli import build, model, output
-from cmlp._cli.app import app
-from cmlp.callbacks import ProgressBar
+from cmlp.cli import build, model, output
+from cmlp.cli.app import app
 from cmlp.errors import FormatError
+from cmlp.training import ProgressBar
 
 SMALL = ["--layers", "8", "--epochs", "3", "--no-picture"]
 
@@ -520,7 +520,7 @@ def test_without_click_it_says_what_to_install(monkeypatch, capsys):
     from cmlp import cli
 
     monkeypatch.setitem(sys.modules, "click", None)
-    for name in [name for name in sys.modules if name.startswith("cmlp._cli")]:
+    for name in [name for name in sys.modules if name.startswith("cmlp.cli.")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(SystemExit) as stopped:
         cli.main(["train"])

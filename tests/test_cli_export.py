@@ -14,9 +14,9 @@ pytest.importorskip("click")
 from click.testing import CliRunner
 
 import cmlp
-from cmlp._cli.app import app
-from cmlp._cli.export import whole
-from cmlp._cli.model import Preparation, classes_of, predictions
+from cmlp.cli.app import app
+from cmlp.cli.export import whole
+from cmlp.cli.model import Preparation, classes_of, predictions
 
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 

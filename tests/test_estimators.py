@@ -26,8 +26,8 @@ from threadpoolctl import threadpool_limits
 
 import cmlp
 from cmlp import MLPClassifier, MLPRegressor
-from cmlp._estimators.threads import allowed_threads
-from cmlp._estimators.training import SampleOrder, outputs_of
+from cmlp.estimators.threads import allowed_threads
+from cmlp.estimators.training import SampleOrder, outputs_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -280,7 +280,7 @@ def test_sparse_gives_the_numbers_of_dense(rng, kind):
 def test_sparse_outputs_come_in_blocks(monkeypatch):
     from scipy import sparse
 
-    from cmlp._estimators import training
+    from cmlp.estimators import training
 
     monkeypatch.setattr(training, "_BLOCK", 8)
     x = sparse.csr_array(np.arange(20.0).reshape(5, 4))

@@ -18,7 +18,7 @@ from sklearn.preprocessing import LabelBinarizer
 
 import cmlp
 from cmlp import MLPClassifier, MLPRegressor
-from cmlp._estimators.classifier import _binarizer_of
+from cmlp.estimators.classifier import _binarizer_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

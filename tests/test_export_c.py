@@ -29,7 +29,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cmlp
-from cmlp._export.c import _number, _string
+from cmlp.export.c import _number, _string
 
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"]

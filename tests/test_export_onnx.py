@@ -23,7 +23,7 @@ from export_nets import (
 )
 
 import cmlp
-from cmlp._export import onnx as writer
+from cmlp.export import onnx as writer
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

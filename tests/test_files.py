@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmlp
-from cmlp import _files, layers
+from cmlp.export import files
+from cmlp.layers import registry
 
 
 def make(dtype="float32"):
@@ -70,7 +71,7 @@ class TestRoundTrip:
         assert again.dtype == net.classes.dtype
 
     def test_every_layer(self, path):
-        kinds = [kind for name, kind in layers._BUILT_IN.items() if name != "Dense"]
+        kinds = [kind for name, kind in registry._BUILT_IN.items() if name != "Dense"]
         net = cmlp.Sequential(cmlp.Dense(3, 3), *(kind() for kind in kinds), seed=0)
         net.save(path)
         again = cmlp.load(path)
@@ -78,7 +79,7 @@ class TestRoundTrip:
         assert np.array_equal(again.get_flat(), net.get_flat())
 
     def test_layer_of_the_user(self, path, monkeypatch):
-        monkeypatch.setattr(layers, "_REGISTERED", {})
+        monkeypatch.setattr(registry, "_REGISTERED", {})
 
         class Shift:
             def __init__(self, n):
@@ -104,7 +105,7 @@ class TestRoundTrip:
         net.layers[1].shift[:] = [1, 2, 3]
         net.save(path)
         assert np.array_equal(cmlp.load(path).predict([[1.0, 2.0]]), net.predict([[1.0, 2.0]]))
-        monkeypatch.setattr(layers, "_REGISTERED", {})
+        monkeypatch.setattr(registry, "_REGISTERED", {})
         with pytest.raises(
             cmlp.FormatError, match=r"unknown layer class 'Shift'; see cmlp\.register"
         ):
@@ -112,7 +113,7 @@ class TestRoundTrip:
 
     @pytest.mark.parametrize("shape", [(2,), (3, 1)])
     def test_values_of_the_user_must_fit(self, shape, path, monkeypatch):
-        monkeypatch.setattr(layers, "_REGISTERED", {})
+        monkeypatch.setattr(registry, "_REGISTERED", {})
 
         @cmlp.register_layer
         class Shift:
@@ -478,7 +479,7 @@ def test_reading_takes_little_memory(path):
     net.save(path)
     tracemalloc.start()
     try:
-        _files.load(path)
+        files.load(path)
         assert tracemalloc.get_traced_memory()[1] < 4 * path.stat().st_size
     finally:
         tracemalloc.stop()

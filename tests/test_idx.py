@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cmlp import _idx, datasets
+from cmlp import datasets
+from cmlp.datasets import idx
 from cmlp.errors import FormatError
 
 MNIST = Path(os.environ.get("CMLP_MNIST", Path(__file__).parents[2] / "shared" / "data" / "mnist"))
@@ -277,8 +278,8 @@ def mirrors(
         thread.start()
         address = f"http://127.0.0.1:{server.server_address[1]}"
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr(_idx, "_MNIST_MIRRORS", (f"{address}/bad/", f"{address}/good/"))
-        monkeypatch.setattr(_idx, "_MNIST_FILES", sums)
+        monkeypatch.setattr(idx, "_MNIST_MIRRORS", (f"{address}/bad/", f"{address}/good/"))
+        monkeypatch.setattr(idx, "_MNIST_FILES", sums)
         yield asked
         server.shutdown()
         thread.join()
@@ -303,7 +304,7 @@ def test_download_says_when_no_mirror_helps(
     mirrors: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pooch")
-    monkeypatch.setattr(_idx, "_MNIST_MIRRORS", _idx._MNIST_MIRRORS[:1])
+    monkeypatch.setattr(idx, "_MNIST_MIRRORS", idx._MNIST_MIRRORS[:1])
     with pytest.raises(OSError, match=r"no mirror gave \S+\.gz: http://127"):
         datasets.mnist(tmp_path / "new", download=True)
 
@@ -316,5 +317,5 @@ def test_download_needs_pooch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @needs_mnist
 def test_the_sums_belong_to_files_of_mnists_names() -> None:
-    assert set(_idx._MNIST_FILES) == {path.name.removesuffix(".gz") for path in MNIST.iterdir()}
-    assert all(len(bytes.fromhex(sha256)) == 32 for sha256 in _idx._MNIST_FILES.values())
+    assert set(idx._MNIST_FILES) == {path.name.removesuffix(".gz") for path in MNIST.iterdir()}
+    assert all(len(bytes.fromhex(sha256)) == 32 for sha256 in idx._MNIST_FILES.values())

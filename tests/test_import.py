@@ -21,9 +21,9 @@ def test_import_brings_in_nothing_heavy():
 
 
 def test_later_names_are_found_at_first_use():
-    program = "import sys, cmlp\nassert 'cmlp._files' not in sys.modules\ncmlp.load\n"
+    program = "import sys, cmlp\nassert 'cmlp.export.files' not in sys.modules\ncmlp.load\n"
     program += "print(cmlp.load.__module__, 'load' in vars(cmlp))"
-    assert run(program).split() == ["cmlp._files", "True"]
+    assert run(program).split() == ["cmlp.export.files", "True"]
 
 
 def test_unknown_names():

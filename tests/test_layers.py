@@ -6,7 +6,7 @@ import pytest
 from oracle import ACTIVATIONS, numerical_gradient, relative_error
 
 import cmlp
-from cmlp import layers
+from cmlp.layers import registry
 
 SIMPLE = {
     "identity": cmlp.Identity,
@@ -251,7 +251,7 @@ class TestBuild:
     "layer", [*LAYERS, cmlp.Dropout(0.25), cmlp.RReLU(), cmlp.Step()], ids=repr
 )
 def test_config_makes_the_same_layer(layer):
-    assert repr(layers.from_config(layers.to_config(layer))) == repr(layer)
+    assert repr(registry.from_config(registry.to_config(layer))) == repr(layer)
 
 
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda v: pickle.loads(pickle.dumps(v))])
@@ -292,7 +292,7 @@ def test_repr():
         (lambda: cmlp.Dense(3, 2).forward(np.ones((0, 3))), ValueError, "x is empty"),
         (lambda: cmlp.Dense(3, 2).forward([["a", "b", "c"]]), TypeError, "x has dtype"),
         (lambda: cmlp.Dense(3, 2).backward(np.ones((1, 2))), RuntimeError, "before forward"),
-        (lambda: layers.from_config({"class": "os.system"}), ValueError, "unknown layer class"),
+        (lambda: registry.from_config({"class": "os.system"}), ValueError, "unknown layer class"),
     ],
 )
 def test_errors_name_the_argument(make, error, words):
@@ -325,17 +325,17 @@ class Doubling:
 
 class TestRegister:
     def test_round_trip(self, monkeypatch):
-        monkeypatch.setattr(layers, "_REGISTERED", {})
+        monkeypatch.setattr(registry, "_REGISTERED", {})
         assert cmlp.register_layer(Doubling) is Doubling
         cmlp.register_layer(Doubling)  # again is fine
-        again = layers.from_config(layers.to_config(Doubling(3.0)))
+        again = registry.from_config(registry.to_config(Doubling(3.0)))
         assert isinstance(again, Doubling)
         assert again.factor == 3.0
 
     def test_refused(self, monkeypatch):
-        monkeypatch.setattr(layers, "_REGISTERED", {})
+        monkeypatch.setattr(registry, "_REGISTERED", {})
         with pytest.raises(ValueError, match="cannot be saved"):
-            layers.to_config(Doubling())
+            registry.to_config(Doubling())
         with pytest.raises(TypeError, match="has no forward, backward, config"):
             cmlp.register_layer(int)
         with pytest.raises(TypeError, match="expected a class"):

@@ -214,7 +214,7 @@ def test_predicting_from_many_threads(points):
 
 
 def test_partial_fit_of_one_row_skips_what_is_known(points, monkeypatch):
-    from cmlp._estimators import base
+    from cmlp.estimators import base
 
     x, y = points
     net = MLPClassifier(4).partial_fit(x, y, classes=[0, 1, 2])
@@ -245,6 +245,6 @@ def test_without_river_the_error_says_what_to_install(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "river", None)
-    monkeypatch.delitem(sys.modules, "cmlp._estimators.river", raising=False)
+    monkeypatch.delitem(sys.modules, "cmlp.estimators.river", raising=False)
     with pytest.raises(ImportError, match="pip install river"):
         as_river(MLPRegressor())

@@ -68,7 +68,7 @@ def everything(points):
     }
 
 
-@pytest.mark.parametrize("name", plots.__all__)
+@pytest.mark.parametrize("name", sorted(set(plots.__all__) - {"SQUARE"}))
 def test_draws_on_the_axes_it_is_given(points, name, ax):
     figures = pyplot.get_fignums()
     assert everything(points)[name](ax=ax) is ax
@@ -76,7 +76,7 @@ def test_draws_on_the_axes_it_is_given(points, name, ax):
     assert pyplot.get_fignums() == figures
 
 
-@pytest.mark.parametrize("name", plots.__all__)
+@pytest.mark.parametrize("name", sorted(set(plots.__all__) - {"SQUARE"}))
 def test_makes_axes_of_its_own(points, name):
     pyplot.close("all")
     ax = everything(points)[name]()

@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cmlp import _csv, _tabular
-from cmlp.datasets import load_inputs, load_table
+from cmlp.datasets import csv, load_inputs, load_table, tables
 from cmlp.errors import FormatError
 
 
@@ -261,7 +260,7 @@ def peak_of_load(path: Path, task: str = "auto") -> int:
 def test_csv_takes_little_memory(
     tmp_path: Path, task: str, row: Callable[[int], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_csv, "MAX_CLASSES", 100)
+    monkeypatch.setattr(csv, "MAX_CLASSES", 100)
     path = csv_file(tmp_path, "".join(f"{row(i)}\n" for i in range(20_000)))
     assert peak_of_load(path, task) < 4 * path.stat().st_size + 100_000
 
@@ -271,9 +270,9 @@ def test_csv_limits_the_cells_of_a_row(
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = csv_file(tmp_path, text)
-    monkeypatch.setattr(_csv, "MAX_COLUMNS", 3)
+    monkeypatch.setattr(csv, "MAX_COLUMNS", 3)
     load_table(path, task="classification" if "p" in text else "regression")
-    monkeypatch.setattr(_csv, "MAX_COLUMNS", 2)
+    monkeypatch.setattr(csv, "MAX_COLUMNS", 2)
     with pytest.raises(FormatError, match="after line 0: a row of more than 2 cells"):
         load_table(path)
 
@@ -287,7 +286,7 @@ def test_csv_limits_rows_of_many_lines(tmp_path: Path) -> None:
 
 
 def test_csv_limits_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_csv, "_MAX_LINE", 9)
+    monkeypatch.setattr(csv, "_MAX_LINE", 9)
     with pytest.raises(FormatError, match="after line 2: .* a line of more than 9 characters"):
         load_table(csv_file(tmp_path, "a,y\n1,2\n1.0000000,2\n"))
 
@@ -304,7 +303,7 @@ class TestManyTargets:
 
     @pytest.fixture(autouse=True)
     def few_labels(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in (_csv, _tabular):
+        for module in (csv, tables):
             monkeypatch.setattr(module, "MAX_CLASSES", 3)
 
     @pytest.fixture(params=["csv", "npz"])

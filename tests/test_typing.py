@@ -23,8 +23,13 @@ NEEDS = {
     "torch": "torch",
 }
 PACKAGE = Path(cmlp.__file__).parent
-MODULES = [path.stem for path in sorted(PACKAGE.glob("[!_]*.py"))] + ["graph"]
-MODULES.remove("activations")  # has no list of names of its own: they are all in layers
+# The modules and rooms that list their names; the others are parts.
+MODULES = [
+    path.stem
+    for path in sorted([*PACKAGE.glob("[!_]*.py"), *PACKAGE.glob("[!_]*/")])
+    for file in [path / "__init__.py" if path.is_dir() else path]
+    if file.is_file() and "__all__" in file.read_text(encoding="utf-8")
+]
 
 
 def names_in_use() -> set[str]:

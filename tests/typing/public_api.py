@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import cmlp
 from cmlp import (
+    callbacks,
     datasets,
     graph,
     initializers,
@@ -21,12 +22,9 @@ from cmlp import (
     optimizers,
     schedules,
 )
-from cmlp.callbacks import Callback
 from cmlp.errors import DivergenceError, FormatError
-from cmlp.history import History
 from cmlp.network import Sequential
-from cmlp.restarts import Restarts
-from cmlp.trainer import Trainer
+from cmlp.training import History, Restarts, Trainer
 
 Array = NDArray[Any]
 
@@ -74,6 +72,7 @@ def every_layer() -> None:
         cmlp.Softmax(),
     ]
     assert all(isinstance(row, (cmlp.Dense, layers.Activation, cmlp.Layer)) for row in rows)
+    assert_type(layers.activation_names(), list[str])
     net = cmlp.Sequential(*rows, seed=0)
     assert_type(net.predict(X), Array)
 
@@ -203,7 +202,7 @@ def every_schedule() -> None:
     by_epoch.observe(1.0)
 
 
-class Counter(Callback):
+class Counter(callbacks.Callback):
     """A callback of one's own."""
 
     count = 0
@@ -250,6 +249,7 @@ def training() -> None:
     best = cmlp.best_of(build, (X, X[:, :1]), n_runs=2, epochs=1)
     assert_type(best, cmlp.Restarts)
     assert isinstance(best, Restarts)
+    assert isinstance(best.best, cmlp.training.Trainer)
     assert_type(best.best, cmlp.Trainer)
     assert_type(best.losses, list[float])
     assert_type(best.seeds, list[int])
@@ -364,7 +364,7 @@ def pictures() -> None:
     cmlp.plots.gradient_flow(monitor, of="weight")
     cmlp.plots.confusion_matrix(LABELS, net.predict(x).argmax(axis=1))
     cmlp.plots.predicted_values(x[:, 0], x[:, 1])
-    cmlp.plots.decision_regions(net, x, LABELS, resolution=10)
+    cmlp.plots.decision_regions(net, x, LABELS, resolution=10, extent=cmlp.plots.SQUARE)
     cmlp.plots.hidden_units(net, features=["x1", "x2"])
 
 

@@ -1,1 +1,0 @@
-"""What `cmlp.estimators` is made of."""

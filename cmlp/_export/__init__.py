@@ -1,1 +1,0 @@
-"""Nets in other programs' forms: ONNX and C files, scikit-learn's and PyTorch's objects."""

@@ -1,1 +1,0 @@
-"""What `cmlp.models` is made of."""

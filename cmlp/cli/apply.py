@@ -1,0 +1,85 @@
+"""`cmlp evaluate` and `cmlp predict`: a trained net on data."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import datasets
+from ..export.files import load, replace_file
+from . import data, model, output
+from .model import Preparation
+
+Array = NDArray[Any]
+
+
+@click.command()
+@click.argument("model_file", metavar="MODEL")
+@click.argument("source", metavar="DATA")
+@click.option("--target", metavar="NAME", help="Column to predict.  [default: as in training]")
+@click.option(
+    "--part", "which", type=click.Choice(["test", "train", "all"]),
+    help="Which part of DATA; test is what training held out.  [default: all of a file, "
+    "test of a named set or IDX folder]",
+)  # fmt: skip
+def evaluate(model_file: str, source: str, target: str | None, which: str | None) -> None:
+    """Measure how well MODEL predicts DATA."""
+    net = load(model_file)
+    preparation = Preparation.of(net)
+    dataset = model.load_for(net, preparation, source, target)
+    which = which or ("all" if data.is_table(source) else "test")
+    if which == "all":
+        x, y = data.whole(dataset)
+    else:
+        x, y = getattr(data.part(dataset, preparation.test_share, 0.0), which)
+    rows = model.scores(y, model.predictions(net, preparation, x))
+    rows["samples"] = str(len(x))
+    output.show(f"{model_file} on {source}", rows)
+
+
+@click.command()
+@click.argument("model_file", metavar="MODEL")
+@click.argument("source", metavar="DATA")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="A CSV file.  [default: standard output]"
+)
+@click.option("--proba", is_flag=True, help="Add the probability of each class.")
+def predict(model_file: str, source: str, out: Path | None, proba: bool) -> None:
+    """Predict the samples of DATA by MODEL.
+
+    The predictions are CSV, a line for each sample.  DATA needs no target.
+    """
+    if out is not None:
+        output.check_place(out, "--out")
+    net = load(model_file)
+    preparation = Preparation.of(net)
+    features = preparation.features if data.is_table(source) else None
+    x = datasets.load_inputs(source, features=features)
+    model.check_inputs(net, x.shape[1], source)
+    columns = [model.predictions(net, preparation, x)]
+    n_values = 1 if columns[0].ndim == 1 else columns[0].shape[1]
+    names = ["prediction"] if n_values == 1 else [f"prediction {i + 1}" for i in range(n_values)]
+    if proba:
+        columns.append(model.probabilities(net, preparation, x))
+        names += [f"p({label})" for label in model.classes_of(net) or ()]
+    text = as_csv(names, columns)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        replace_file(out, text.encode("utf-8"))
+
+
+def as_csv(names: list[str], columns: list[Array]) -> str:
+    """A header, and a line for each row of the arrays side by side."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(names)
+    lists = [np.atleast_2d(a.T).astype(str).tolist() for a in columns]
+    writer.writerows(zip(*(column for group in lists for column in group), strict=True))
+    return stream.getvalue()

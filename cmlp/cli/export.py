@@ -1,0 +1,60 @@
+"""`cmlp export`: a trained net as a file for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..export.c import write_c
+from ..export.files import load
+from ..export.model import Function, Model, Rescaling, Step
+from ..export.onnx import write_onnx
+from ..network import Sequential
+from . import model, output
+from .model import Preparation
+
+
+@click.command()
+@click.argument("model_file", metavar="MODEL")
+@click.option(
+    "--format", "kind", type=click.Choice(["onnx", "c"]), required=True,
+    help="An ONNX file of opset 17, or one file of C99 with a function.",
+)  # fmt: skip
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="The file to be written."
+)
+@click.option("--name", metavar="NAME", help="Of the function in C.  [default: predict]")
+def export(model_file: str, kind: str, out: Path, name: str | None) -> None:
+    """Write MODEL for use without cmlp.
+
+    What is written takes samples as they are in the data and gives what `cmlp predict` gives:
+    labels and probabilities, or numbers.
+    """
+    output.check_place(out, "--out")
+    if name is not None and kind != "c":
+        raise ValueError("--name: only a file of --format c has a function")
+    net = load(model_file)
+    made = whole(net, Preparation.of(net))
+    if kind == "c":
+        write_c(out, made, "predict" if name is None else name)
+    else:
+        write_onnx(out, made)
+    gives = "numbers" if made.head is None else "labels and probabilities"
+    rows = {"inputs": str(made.n_in), "outputs": f"{made.n_out} {gives}"}
+    output.show(f"{model_file} as {kind}", {"file": str(out), **rows})
+
+
+def whole(net: Sequential, preparation: Preparation) -> Model:
+    """The net, with what comes before and after it: from raw inputs to labels or values."""
+    classes = model.classes_of(net)
+    before: list[Step] = []
+    after: list[Step] = []
+    if (inputs := preparation.standardizer) is not None:
+        before.append(Rescaling(inputs.mean, inputs.scale))
+    if classes is None and net.link == "exp":
+        after.append(Function("exp"))
+    elif classes is None and (targets := preparation.target_standardizer) is not None:
+        after.append(Rescaling(targets.mean, targets.scale, inverse=True))
+    made = Model.of(net, None if classes is None else "classifier", classes)
+    return made.between(before, after)

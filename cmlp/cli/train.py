@@ -1,0 +1,341 @@
+"""`cmlp train`."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from click.core import ParameterSource
+from numpy.typing import NDArray
+
+from .. import _core, datasets, losses
+from ..datasets.dataset import Dataset, Standardizer
+from ..errors import FormatError
+from ..losses import Loss
+from ..training import callbacks
+from ..training.history import History
+from ..training.trainer import Trainer
+from . import build, data, model, options, output
+from .data import Parts
+from .model import Preparation
+
+Array = NDArray[Any]
+
+_DEFAULTS = options.Defaults(
+    layers="256,128", activation="relu", optimizer="adam", epochs=60, batch_size=64
+)
+_VALIDATION_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class TrainOptions(build.NetOptions):
+    """The options of the command."""
+
+    source: str | None
+    target: str | None
+    features: tuple[str, ...] | None
+    task: str | None
+    standardize: bool | None
+    test_share: float | None
+    validation: float
+    loss: str
+    dtype: str
+    early_stopping: int | None
+    out: Path | None
+    picture: Path | None
+    no_picture: bool
+    checkpoint: Path | None
+    checkpoint_every: str
+    resume: Path | None
+
+
+# What may be given beside --resume; all else is as it was.
+_OF_THE_CALL = (
+    "source", "epochs", "threads", "out", "picture", "no_picture", "checkpoint",
+    "checkpoint_every", "resume",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trainer and what it trains on."""
+
+    trainer: Trainer
+    preparation: Preparation
+    dataset: Dataset
+    parts: Parts
+
+    def targets(self, y: Array) -> Array:
+        """What the loss takes; rows of 0 and 1 where it takes no labels."""
+        classes = self.trainer.net.classes
+        if classes is None:
+            return self.preparation.targets(y)
+        if isinstance(self.trainer.loss, losses.SquaredError):
+            return np.asarray(y[:, np.newaxis] == classes, dtype=np.float32)
+        return y
+
+
+@click.command()
+@click.argument("source", metavar="[DATA]", required=False)
+@click.option("--target", metavar="NAME", help="Column to predict.  [default: the last]")
+@click.option(
+    "--features", callback=options.names, metavar="NAME,...", help="Columns to predict from.  "
+    "[default: all others]",
+)  # fmt: skip
+@click.option(
+    "--task", type=click.Choice(["classification", "regression"]),
+    help="What the target is.  [default: seen from its values]",
+)  # fmt: skip
+@click.option(
+    "--standardize/--no-standardize", default=None,
+    help="Bring inputs, and targets of a regression, to mean 0 and deviation 1.  "
+    "[default: for tables]",
+)  # fmt: skip
+@click.option(
+    "--test-share", type=options.SHARE,
+    help="Share of the data to hold out for the test.  [default: DATA's own test part, or 0.2]",
+)  # fmt: skip
+@click.option(
+    "--validation", type=options.BELOW_ONE, default=_VALIDATION_SHARE,
+    help="Share of the training data on which the loss is followed.",
+)  # fmt: skip
+@options.net_and_training(_DEFAULTS)
+@click.option(
+    "--loss", type=click.Choice(["auto", *build.LOSSES]), default="auto",
+    help="What is minimised; auto is softmax for classes, squared for numbers.",
+)  # fmt: skip
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32")
+@click.option(
+    "--early-stopping", type=options.COUNT, metavar="EPOCHS",
+    help="Stop after so many epochs without a better loss, and keep the best weights.",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The model.  [default: DATA.safetensors]"
+)
+@click.option(
+    "--picture", type=click.Path(path_type=Path),
+    help="Loss curves and predictions.  [default: DATA.png]",
+)  # fmt: skip
+@click.option("--no-picture", is_flag=True, help="Draw nothing.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Save all that is needed to go on here."
+)
+@click.option(
+    "--checkpoint-every", default="1min", metavar="EVERY",
+    help="A number of epochs, or 500steps, 30s, 10min, 2h.",
+)  # fmt: skip
+@click.option(
+    "--resume", type=click.Path(path_type=Path),
+    help="Go on from a checkpoint, exactly, up to --epochs in all.",
+)  # fmt: skip
+@click.pass_context
+def train(context: click.Context, /, **values: Any) -> None:
+    """Train a net on DATA, by default the digits.
+
+    It is tested on held-out samples, saved and drawn.  Ctrl-C saves a checkpoint first.
+    """
+    given = TrainOptions(**values)
+    if given.resume is None:
+        job = start(given)
+    else:
+        explicit = [
+            name for name in values
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        ]  # fmt: skip
+        given, job = go_on(given, given.resume, explicit)
+    out = given.out or Path(f"{job.dataset.name}.safetensors")
+    picture = given.picture or Path(f"{job.dataset.name}.png")
+    output.check_place(out, "--out")
+    draws = not given.no_picture and output.check_picture(picture, "--picture")
+    fit(given, job, out)
+    job.trainer.net.save(out)
+    rows = results(job)
+    rows["model"] = str(out)
+    if draws:
+        draw(job, picture)
+        rows["picture"] = str(picture)
+    output.show(f"cmlp train {job.dataset.name}", rows)
+
+
+# ---- before training -------------------------------------------------------------------------
+
+
+def start(given: TrainOptions) -> Job:
+    """A new net for the data."""
+    source = given.source or "digits"
+    dataset = data.load(source, target=given.target, features=given.features, task=given.task)
+    parts = data.part(dataset, given.test_share, given.validation)
+    loss, n_out = make_loss(given.loss, dataset)
+    trainer = build.make_trainer(given, loss, dataset.n_in, n_out, len(parts.train.x), given.dtype)
+    preparation = learn(given, dataset, parts, loss, data.is_table(source))
+    net = trainer.net
+    net.classes = None if dataset.classes is None else np.asarray(dataset.classes)
+    net.metadata = {**preparation.metadata(), "training": settings(given, source)}
+    return Job(trainer, preparation, dataset, parts)
+
+
+def make_loss(name: str, dataset: Dataset) -> tuple[Loss, int]:
+    """The loss, and the number of outputs that it wants."""
+    classes = dataset.classes is not None
+    if name == "auto":
+        name = "softmax" if classes else "squared"
+    allowed = ("softmax", "binary", "squared") if classes else tuple(build.LOSSES)[2:]
+    if name not in allowed:
+        kind = "classes" if classes else "numbers"
+        raise ValueError(f"--loss: {name} does not go with {kind}, expected {', '.join(allowed)}")
+    n_out = 1 if name == "binary" and dataset.n_out == 2 else dataset.n_out
+    return build.LOSSES[name](), n_out
+
+
+def learn(
+    given: TrainOptions, dataset: Dataset, parts: Parts, loss: Loss, table: bool
+) -> Preparation:
+    """What the training part says of how to bring samples to the net."""
+    wanted = given.standardize
+    if wanted is None:
+        wanted = table and dataset.image_shape is None
+    scaled_targets = wanted and dataset.classes is None and not isinstance(loss, losses.Poisson)
+    return Preparation(
+        Standardizer.fit(parts.train.x) if wanted else None,
+        Standardizer.fit(parts.train.y) if scaled_targets else None,
+        dataset.feature_names if table else None,
+        given.target,
+        given.test_share,
+        dataset.image_shape,
+    )
+
+
+# What a checkpoint must say of the call of `train`, with its type.
+_SETTINGS = {"data": str, "epochs": int, "batch_size": int, "validation": float}
+
+
+def settings(given: TrainOptions, source: str) -> dict[str, Any]:
+    """What a later call must know to go on, besides what the checkpoint holds of itself."""
+    return {
+        "data": source,
+        "epochs": given.epochs,
+        "batch_size": given.batch_size,
+        "validation": given.validation,
+        "early_stopping": given.early_stopping or 0,
+    }
+
+
+def go_on(given: TrainOptions, path: Path, explicit: list[str]) -> tuple[TrainOptions, Job]:
+    """The job of a checkpoint, and the options that it was started with."""
+    changed = [name for name in explicit if name not in _OF_THE_CALL]
+    if changed:
+        raise ValueError(
+            f"--{changed[0].replace('_', '-')}: cannot be changed with --resume, expected only "
+            "DATA, --epochs, --threads and the files"
+        )
+    trainer = Trainer.load_checkpoint(path, n_threads=given.threads)
+    saved = trainer.net.metadata.get("training")
+    kinds = {**_SETTINGS, "early_stopping": int}
+    if not isinstance(saved, dict) or any(type(saved.get(k)) is not t for k, t in kinds.items()):
+        raise FormatError(f"{path}: not a checkpoint of cmlp train")
+    given = replace(
+        given,
+        epochs=given.epochs if "epochs" in explicit else saved["epochs"],
+        batch_size=saved["batch_size"],
+        validation=saved["validation"],
+        early_stopping=saved["early_stopping"] or None,
+    )
+    preparation = Preparation.of(trainer.net)
+    source = given.source or saved["data"]
+    trainer.net.metadata["training"] = settings(given, source)
+    dataset = model.load_for(trainer.net, preparation, source)
+    parts = data.part(dataset, preparation.test_share, given.validation)
+    return given, Job(trainer, preparation, dataset, parts)
+
+
+# ---- training --------------------------------------------------------------------------------
+
+
+class _SaveAtEnd(callbacks.Callback):
+    """Save a checkpoint when training ends: always, or when it was cut short."""
+
+    def __init__(self, path: Path, always: bool) -> None:
+        self.path, self.always = path, always
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        if self.always or trainer.history.interrupted:
+            trainer.save_checkpoint(self.path)
+
+
+def fit(given: TrainOptions, job: Job, out: Path) -> History:
+    """Train; after Ctrl-C there is a checkpoint."""
+    checkpoint = given.checkpoint or out.with_suffix(".checkpoint.safetensors")
+    output.check_place(checkpoint, "--checkpoint")
+    # The order is that of the states in a checkpoint.  The first one saves the last weights,
+    # before early stopping puts the best ones back.
+    observers: list[Any] = [_SaveAtEnd(checkpoint, given.checkpoint is not None)]
+    if given.early_stopping:
+        observers.append(callbacks.EarlyStopping(given.early_stopping))
+    observers.append(callbacks.ProgressBar())
+    if given.checkpoint:
+        every = given.checkpoint_every
+        observers.append(
+            callbacks.ModelCheckpoint(checkpoint, int(every) if every.isdecimal() else every)
+        )
+    train_part, held_out = job.parts.train, job.parts.validation
+    try:
+        return job.trainer.fit(
+            job.preparation.inputs(train_part.x),
+            job.targets(train_part.y),
+            epochs=given.epochs,
+            batch_size=given.batch_size,
+            validation=held_out and (job.preparation.inputs(held_out.x), job.targets(held_out.y)),
+            callbacks=observers,
+        )
+    except KeyboardInterrupt:
+        output.note(
+            f"interrupted in epoch {job.trainer.epoch + 1}; to go on: "
+            f"cmlp train --resume {shlex.quote(str(checkpoint))}"
+        )
+        raise
+
+
+# ---- after training --------------------------------------------------------------------------
+
+
+def results(job: Job) -> dict[str, str]:
+    """The rows of the table."""
+    trainer, test = job.trainer, job.parts.test
+    predicted = model.predictions(trainer.net, job.preparation, test.x)
+    epochs = len(trainer.history)
+    seconds = float(np.nansum(trainer.history["seconds"])) if epochs else 0.0
+    rate = epochs * len(job.parts.train.x) / seconds if seconds else 0.0
+    return {
+        **{f"test {k}": v for k, v in model.scores(test.y, predicted).items()},
+        "epochs": str(epochs),
+        "seconds": f"{seconds:.3f}",
+        "samples per second": f"{rate:.0f}",
+        "threads": str(trainer.n_threads or _core.default_threads()),
+        "instruction set": str(_core.get_isa()),
+    }
+
+
+def draw(job: Job, path: Path) -> None:
+    """Loss curves; confusions or predicted values; regions where the data are points."""
+    from .. import plots
+
+    net, test = job.trainer.net, job.parts.test
+    plane = job.dataset.name in datasets.POINTS_2D
+    figure = output.new_figure(15 if plane else 10.5, 4.5)
+    axes = figure.subplots(1, 3 if plane else 2)
+    plots.loss_curves(job.trainer.history, ax=axes[0])
+    predicted = model.predictions(net, job.preparation, test.x)
+    if net.classes is None:
+        plots.predicted_values(test.y, predicted, ax=axes[1])
+    else:
+        plots.confusion_matrix(test.y, predicted, net.classes, ax=axes[1])
+    if plane:
+        plots.decision_regions(
+            net, test.x, test.y, features=job.preparation.inputs, extent=plots.SQUARE, ax=axes[2]
+        )
+    figure.suptitle(f"{job.dataset.name}: training, and test on {len(test.x):,} other samples")
+    output.save_figure(path, figure)

@@ -1,0 +1,41 @@
+"""Data to train on: sets that ship with the package, sets that are drawn, and files.
+
+`load` takes the name of a set or a path. Every set is a `Dataset`, whose `split` gives the same
+training and test part each time.
+
+`dataset` says what a set is, `sets` has those without files, `idx`, `csv` and `tables` read files;
+the files that ship with the package are in the folder ``data``.  Of the package this imports the
+errors alone.
+"""
+
+from .dataset import Dataset, Split, Standardizer
+from .idx import mnist, read_idx
+from .loading import load, load_inputs
+from .sets import (
+    BOOLEAN_FUNCTIONS,
+    FEATURES_2D,
+    POINTS_2D,
+    boolean,
+    digits,
+    features_2d,
+    points_2d,
+)
+from .tables import load_table
+
+__all__ = [
+    "BOOLEAN_FUNCTIONS",
+    "FEATURES_2D",
+    "POINTS_2D",
+    "Dataset",
+    "Split",
+    "Standardizer",
+    "boolean",
+    "digits",
+    "features_2d",
+    "load",
+    "load_inputs",
+    "load_table",
+    "mnist",
+    "points_2d",
+    "read_idx",
+]

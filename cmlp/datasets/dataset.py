@@ -1,0 +1,224 @@
+"""What every set of data is, how it is split, and how its inputs are standardised."""
+
+from __future__ import annotations
+
+import operator
+import os
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import FormatError
+
+__all__ = ["Dataset", "Labels", "PathLike", "Split", "Standardizer", "check_seed", "held_out_size"]
+
+PathLike = str | os.PathLike[str]
+Labels = tuple[int, ...] | tuple[str, ...]
+
+_TEST_SHARE = 0.2
+
+
+class Split(NamedTuple):
+    """A training part and a held-out part; unpacks in this order."""
+
+    x_train: NDArray[np.float32]
+    y_train: NDArray[Any]
+    x_test: NDArray[np.float32]
+    y_test: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Inputs and targets with what is known of them.
+
+    Attributes
+    ----------
+    name : str
+    x : ndarray (n, n_in), float32
+        Inputs, all finite.
+    y : ndarray
+        Class numbers (n,), int64, that index `classes`; or targets (n, n_out), float32.
+    classes : tuple of int or of str, or None
+        The label of each class number; None for regression.
+    feature_names : tuple of str, or None
+        What the columns of `x` are called.
+    image_shape : (rows, columns), or None
+        The picture that each row of `x` unrolls.
+    n_test : int
+        The last `n_test` samples are the set's own test part; 0 where it has none.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit together.
+    """
+
+    name: str
+    x: NDArray[np.float32]
+    y: NDArray[Any]
+    classes: Labels | None = None
+    feature_names: tuple[str, ...] | None = None
+    image_shape: tuple[int, int] | None = None
+    n_test: int = 0
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2:
+            raise ValueError(f"x: got shape {self.x.shape}, expected (n, n_in)")
+        ndim = 2 if self.classes is None else 1
+        if self.y.ndim != ndim or len(self.y) != len(self.x):
+            expected = f"({len(self.x)}, n_out)" if ndim == 2 else f"({len(self.x)},)"
+            raise ValueError(f"y: got shape {self.y.shape}, expected {expected}")
+        if not 0 <= self.n_test < max(1, len(self.x)):
+            raise ValueError(f"n_test: got {self.n_test}, expected 0 to {len(self.x) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __repr__(self) -> str:
+        kind = f"{self.n_out} targets" if self.classes is None else f"{self.n_out} classes"
+        return f"<Dataset {self.name}: {len(self):,} samples, {self.n_in} inputs, {kind}>"
+
+    @property
+    def n_in(self) -> int:
+        """Inputs of a sample."""
+        return int(self.x.shape[1])
+
+    @property
+    def n_out(self) -> int:
+        """Outputs that a network for this set needs: classes, or targets of a sample."""
+        return int(self.y.shape[1]) if self.classes is None else len(self.classes)
+
+    def split(self, test_share: float | None = None, seed: int = 0) -> Split:
+        """Part the set for training and testing.
+
+        Parameters
+        ----------
+        test_share : float between 0 and 1, optional
+            Share of the samples to hold out, drawn at random. By default the set's own test
+            part, or a fifth where it has none.
+        seed : int, default 0
+            The same seed holds out the same samples on every machine and with every version of
+            NumPy. Not used for the set's own test part.
+
+        Returns
+        -------
+        Split
+            `x_train, y_train, x_test, y_test`, with a sample or more in each part. The set's
+            own parts are views of its arrays, drawn parts are copies.
+
+        Raises
+        ------
+        ValueError
+            A share outside 0 to 1, a negative seed, or fewer than two samples.
+        """
+        n = len(self)
+        if test_share is None and self.n_test:
+            cut = n - self.n_test
+            return Split(self.x[:cut], self.y[:cut], self.x[cut:], self.y[cut:])
+        if n < 2:
+            raise ValueError(f"{self.name} has {n} samples, expected 2 or more to split")
+        n_test = held_out_size(n, _TEST_SHARE if test_share is None else test_share)
+        # The raw stream of a bit generator is the one thing that NumPy promises never to change.
+        order = np.argsort(np.random.PCG64(check_seed(seed)).random_raw(n), kind="stable")
+        train, test = np.sort(order[n_test:]), np.sort(order[:n_test])
+        return Split(self.x[train], self.y[train], self.x[test], self.y[test])
+
+
+def held_out_size(n: int, test_share: float) -> int:
+    """How many of n samples (2 or more) a share of them is, leaving one or more on both sides."""
+    if not 0 < test_share < 1:
+        raise ValueError(f"test_share: got {test_share!r}, expected a number between 0 and 1")
+    return min(n - 1, max(1, round(n * test_share)))
+
+
+def check_seed(seed: int) -> int:
+    """The seed as an int, refused if it is negative or none."""
+    seed = operator.index(seed)
+    if seed < 0:
+        raise ValueError(f"seed: got {seed}, expected 0 or more")
+    return seed
+
+
+@dataclass(frozen=True, eq=False)
+class Standardizer:
+    """Inputs brought to mean 0 and deviation 1: (x - mean) / scale, column by column.
+
+    Attributes
+    ----------
+    mean, scale : ndarray (n_in,), float64
+        Learnt from the training part. The scale is the standard deviation (divided by n, not
+        n - 1), and 1 for a column that is constant.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ, a value that is not finite, a scale that is not positive.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.mean.ndim != 1 or self.mean.shape != self.scale.shape:
+            raise ValueError(
+                f"mean, scale: got shapes {self.mean.shape} and {self.scale.shape}, "
+                "expected (n_in,) for both"
+            )
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.scale).all()):
+            raise ValueError("mean, scale: got NaN or infinity, expected finite numbers")
+        if not (self.scale > 0).all():
+            raise ValueError(f"scale: got {self.scale.min()}, expected positive numbers")
+
+    @classmethod
+    def fit(cls, x: ArrayLike) -> Standardizer:
+        """Learn mean and scale from x (n, n_in), n at least 1; computed in float64."""
+        x = np.asarray(x)
+        if x.ndim != 2 or len(x) == 0:
+            raise ValueError(f"x: got shape {x.shape}, expected (n, n_in) with n of 1 or more")
+        if not np.isfinite(x).all():
+            raise ValueError("x: got NaN or infinity, expected finite numbers")
+        scale = np.std(x, axis=0, dtype=np.float64)
+        # Rounding can leave a constant column a tiny deviation, and a tiny one none.
+        constant = (x.max(axis=0) == x.min(axis=0)) | (scale == 0)
+        return cls(np.mean(x, axis=0, dtype=np.float64), np.where(constant, 1.0, scale))
+
+    def transform(self, x: ArrayLike) -> NDArray[Any]:
+        """Standardise x (n, n_in): float64 for float64 inputs, float32 for all others."""
+        x = self._checked(x)
+        return ((x - self.mean) / self.scale).astype(_float_type(x), copy=False)
+
+    def inverse_transform(self, x: ArrayLike) -> NDArray[Any]:
+        """Undo `transform`, with the same shapes and types."""
+        x = self._checked(x)
+        return (x * self.scale + self.mean).astype(_float_type(x), copy=False)
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Plain lists, which JSON keeps to the last bit; `from_dict` takes them back."""
+        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Standardizer:
+        """Rebuild from `to_dict`'s result.
+
+        Raises
+        ------
+        FormatError
+            Not such a dictionary.
+        """
+        try:
+            mean, scale = (np.array(values[key], dtype=np.float64) for key in ("mean", "scale"))
+            return cls(mean, scale)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise FormatError(f"a Standardizer needs lists mean and scale ({error})") from error
+
+    def _checked(self, x: ArrayLike) -> NDArray[Any]:
+        x = np.asarray(x)
+        if x.ndim != 2 or x.shape[1] != len(self.mean):
+            raise ValueError(f"x: got shape {x.shape}, expected (n, {len(self.mean)})")
+        return x
+
+
+def _float_type(x: NDArray[Any]) -> type[np.floating[Any]]:
+    return np.float64 if x.dtype == np.float64 else np.float32

@@ -1,0 +1,199 @@
+"""What the estimators' parameters may be, and what they make: layers, optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from math import sqrt
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import ArrayLike
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from .. import _core, checks, losses, optimizers
+from ..checks import Array
+from ..layers import Dense, Dropout
+from ..losses import Loss
+from ..network import Sequential
+from ..optimizers import Optimizer
+from ..schedules import Schedule
+
+# scikit-learn's name of the sigmoid, beside the names of `cmlp.layers`.
+ACTIVATIONS = {name: name for name in _core.activations() if name != "step"}
+ACTIVATIONS["logistic"] = "sigmoid"
+
+LOSSES: dict[str, type[Loss]] = {
+    "squared_error": losses.SquaredError,
+    "poisson": losses.Poisson,
+    "absolute_error": losses.AbsoluteError,
+    "huber": losses.Huber,
+}
+
+STOCHASTIC = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
+
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+_COUNT = Interval(Integral, 1, None, closed="left")
+_SHARE = Interval(Real, 0, 1, closed="left")
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "hidden_layer_sizes": ["array-like", _COUNT],
+    "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
+    "solver": [StrOptions({"lbfgs", *STOCHASTIC}), Optimizer],
+    "alpha": [_NOT_NEGATIVE],
+    "batch_size": [StrOptions({"auto"}), _COUNT],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate_init": [_POSITIVE],
+    "power_t": [_NOT_NEGATIVE],
+    "max_iter": [_COUNT],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [_NOT_NEGATIVE],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [_SHARE],
+    "beta_1": [_SHARE],
+    "beta_2": [_SHARE],
+    "epsilon": [_POSITIVE],
+    "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
+    "max_fun": [_COUNT],
+    "dropout": [_SHARE, "array-like"],
+    "schedule": [callable, Schedule, None],
+    "clip_value": [_POSITIVE, None],
+    "clip_norm": [_POSITIVE, None],
+    "weight_init": [callable, None],
+    "dtype": [StrOptions({"float32", "float64"}), None],
+    "n_threads": [_COUNT, None],
+    "callbacks": ["array-like", None],
+    "restore_best": ["boolean"],
+    "n_restarts": [_COUNT],
+    "progress": ["boolean"],
+}
+
+
+def hidden_sizes(value: Any) -> list[int]:
+    """Units of the hidden layers."""
+    sizes = [value] if isinstance(value, Integral) else list(value)
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return [checks.positive_int(size, "hidden_layer_sizes") for size in sizes]
+
+
+def per_layer(value: Any, name: str, n_hidden: int) -> list[Any]:
+    """One setting for each hidden layer, from one for all or a list."""
+    if isinstance(value, (str, Real)):
+        return [value] * n_hidden
+    found = list(value)
+    if len(found) != n_hidden:
+        raise ValueError(
+            f"{name} has {len(found)} entries; expected {n_hidden}, one for each hidden layer"
+        )
+    return found
+
+
+def check_layers(estimator: Any) -> None:
+    """Raise ValueError or TypeError unless the settings of the layers fit together."""
+    n_hidden = len(hidden_sizes(estimator.hidden_layer_sizes))
+    for name in per_layer(estimator.activation, "activation", n_hidden):
+        checks.choice(name, "activation", ACTIVATIONS)
+    rates = per_layer(estimator.dropout, "dropout", n_hidden)
+    for rate in rates:
+        checks.number(rate, "dropout", 0.0, 1.0, open_high=True)
+    if estimator.solver == "lbfgs" and any(rates):
+        raise ValueError(f"dropout is {estimator.dropout!r}; expected 0 with solver='lbfgs'")
+
+
+def make_net(
+    estimator: Any, sizes: Sequence[int], dtype: str, coefs: Sequence[Array] | None, seed: int
+) -> Sequential:
+    """The net that the parameters describe.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        Its ``out_activation_`` is set.
+    sizes : sequence of int
+        Units of every layer, inputs and outputs included.
+    dtype : {"float32", "float64"}
+    coefs : sequence of ndarray, optional
+        Weights (n_in, n_out) of the layers, then their biases; None for ``weight_init``'s.
+    seed : int
+        Of the initial values, the order of samples and dropout.
+    """
+    n_hidden = len(sizes) - 2
+    names = per_layer(estimator.activation, "activation", n_hidden)
+    rates = per_layer(estimator.dropout, "dropout", n_hidden)
+    functions = [ACTIVATIONS[name] for name in names]
+    last = {"logistic": "sigmoid", "softmax": "softmax"}.get(estimator.out_activation_, "identity")
+    layers: list[Dense | Dropout] = []
+    for i, ((n_in, n_out), f) in enumerate(zip(pairwise(sizes), [*functions, last], strict=True)):
+        dense = Dense(n_in, n_out, f, weight_init=estimator.weight_init)
+        if coefs is not None:
+            dense.weight, dense.bias = coefs[i].T, coefs[i + n_hidden + 1]
+        layers.append(dense)
+        if i < n_hidden and rates[i]:
+            layers.append(Dropout(rates[i]))
+    return Sequential(*layers, dtype=dtype, seed=seed)
+
+
+def initial_coefs(activation: Any, sizes: Sequence[int], rng: RandomState) -> list[Array]:
+    """Weights and biases drawn as scikit-learn draws them: the same numbers for the same seed.
+
+    Uniform within sqrt(6 / (n_in + n_out)), or sqrt(2 / (n_in + n_out)) for the logistic sigmoid;
+    after Glorot and Bengio, *Understanding the difficulty of training deep feedforward neural
+    networks* (2010).
+    """
+    names = [activation] * (len(sizes) - 1) if isinstance(activation, str) else [*activation, ""]
+    weights, biases = [], []
+    for (n_in, n_out), name in zip(pairwise(sizes), names, strict=True):
+        bound = sqrt((2.0 if name in ("logistic", "sigmoid") else 6.0) / (n_in + n_out))
+        weights.append(rng.uniform(-bound, bound, (n_in, n_out)))
+        biases.append(rng.uniform(-bound, bound, n_out))
+    return weights + biases
+
+
+class SklearnAdam(optimizers.Adam):
+    """Adam with epsilon beside the square root of the uncorrected mean, as scikit-learn has it."""
+
+    def options(self) -> dict[str, float]:
+        return {**super().options(), "eps_inside": 1.0}
+
+
+def make_optimizer(estimator: Any) -> Any:
+    """The optimizer that the parameters describe."""
+    if not isinstance(estimator.solver, str):
+        return estimator.solver
+    lr, eps = estimator.learning_rate_init, estimator.epsilon
+    betas = {"beta1": estimator.beta_1, "beta2": estimator.beta_2}
+    clip = {"clip_value": estimator.clip_value, "clip_norm": estimator.clip_norm}
+    decay = {"weight_decay": estimator.alpha, "decay_over_batch": True}
+    makers: dict[str, Callable[[], Any]] = {
+        # 1 is allowed there, and here the number before it
+        "sgd": lambda: optimizers.SGD(
+            lr,
+            min(estimator.momentum, 1.0 - 2.0**-53),
+            bool(estimator.nesterovs_momentum),
+            **decay,
+            **clip,
+        ),
+        "adam": lambda: SklearnAdam(lr, eps=eps, **betas, **decay, **clip),
+        "adamw": lambda: optimizers.AdamW(
+            lr, eps=eps, weight_decay=estimator.alpha, **betas, **clip
+        ),
+        "rmsprop": lambda: optimizers.RMSprop(lr, eps=eps, **decay, **clip),
+        "adagrad": lambda: optimizers.Adagrad(lr, eps=eps, **decay, **clip),
+        "lbfgs": lambda: optimizers.LBFGS(
+            tol=estimator.tol, max_evaluations=estimator.max_fun, **decay
+        ),
+    }
+    return makers[estimator.solver]()
+
+
+ClassWeight = dict[Any, float] | str | None
+WeightInit = Callable[..., ArrayLike] | None

@@ -1,0 +1,322 @@
+"""C99 files: a net's numbers and one function."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from string import ascii_letters, digits
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from ..checks import Array
+from .files import replace_file
+from .model import Dense, Function, Head, Model, Rescaling, Step
+
+_PER_LINE = 6
+_PLAIN = frozenset((ascii_letters + digits + " _-+.,:;/()=").encode())
+_KEYWORDS = """
+    auto break case char const continue default do double else enum extern float for goto if inline
+    int long register restrict return short signed sizeof static struct switch typedef union
+    unsigned void volatile while
+"""
+_USED_IN_THE_FILE = """
+    b best e erfc erfcf exp expf expm1 expm1f fabs fabsf high i j log1p log1pf main most n n_in
+    n_out p printf scanf sum tanh tanhf u v w x y
+"""
+_RESERVED = frozenset((_KEYWORDS + _USED_IN_THE_FILE).split())
+
+# Activations in C, for `real` x and its setting p; `cmlp.export.onnx` has the same table for ONNX.
+# An exponential that overflows leads to the right result; none loses its digits by cancelling.
+_FUNCTIONS = {
+    "sigmoid": "const real e = exp(-fabs(x));\n    return (x < 0 ? e : 1) / (1 + e);",
+    "tanh": "return tanh(x);",
+    "relu": "return x < 0 ? 0 : x;",
+    "leaky_relu": "return x < 0 ? x * p : x;",
+    "elu": "return x < 0 ? p * expm1(x) : x;",
+    "gelu": "return x < -40 ? 0 : x / 2 * erfc((real)-0.70710678118654752 * x);",
+    "silu": "return x < -1000 ? 0 : x / (1 + exp(-x));",
+    "softplus": "return (x < 0 ? 0 : x) + log1p(exp(-fabs(x)));",
+    "softsign": "const real most = (real)1e30;\n"
+    "    x = x < -most ? -most : x > most ? most : x;\n    return x / (1 + fabs(x));",
+    "step": "return x < 0 ? 0 : x >= 0 ? 1 : x;",
+    "exp": "return exp(x);",
+}
+_WITH_PARAM = ("leaky_relu", "elu")
+
+_DENSE = """
+static void NAME_dense(int n_in, int n_out, const real *w, const real *b, const real *x,
+                       real *restrict y)
+{
+    for (int j = 0; j < n_out; j++)
+        y[j] = b ? b[j] : 0;
+    for (int i = 0; i < n_in; i++)
+        for (int j = 0; j < n_out; j++)
+            y[j] += x[i] * w[i * n_out + j];
+}
+"""
+
+_SOFTMAX = """
+static void NAME_softmax(int n, real *y)
+{
+    real high = y[0], sum = 0;
+    for (int i = 1; i < n; i++)
+        high = y[i] > high ? y[i] : high;
+    for (int i = 0; i < n; i++) {
+        y[i] = exp(y[i] - high);
+        sum += y[i];
+    }
+    for (int i = 0; i < n; i++)
+        y[i] /= sum;
+}
+"""
+
+_MAIN = """
+/* Rows of numbers in, rows of results out. */
+#ifdef NAME_MAIN
+#include <stdio.h>
+
+int main(void)
+{
+    real x[N_IN], y[N_OUT];
+    for (int n = 0; scanf("SCAN", &x[n]) == 1;) {
+        if (++n < N_IN)
+            continue;
+        n = 0;
+        CALL
+        for (int i = 0; i < N_OUT; i++)
+            printf("PRINT%c", (double)y[i], i + 1 < N_OUT ? ' ' : '\\n');
+    }
+    return 0;
+}
+#endif
+"""
+
+
+def write_c(path: str | PathLike[str], model: Model, name: str = "predict") -> None:
+    """Write a C99 file that needs nothing but the mathematical functions of C's library.
+
+    Its function is ``void name(const T *x, T *y)``, T the net's type; with a head that knows one
+    label ``int name(const T *x, T *p)``, which returns the place of the label in ``name_classes``.
+    It allocates nothing, keeps nothing between calls, and x may be y.
+
+    Parameters
+    ----------
+    path : str or path
+    model : Model
+    name : str, default "predict"
+        A name of C, with which all names in the file begin.
+
+    Raises
+    ------
+    ValueError
+        If the name is none.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"name is {name!r}; expected a name of C")
+    if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in _RESERVED:
+        raise ValueError(f"name is {name!r}; expected letters, digits and _, and no word of C")
+    text = "".join(_Source(model, name).parts())
+    replace_file(path, text.encode("ascii"))
+
+
+class _Source:
+    """The text of a file, part by part."""
+
+    def __init__(self, model: Model, name: str) -> None:
+        self.model, self.name = model, name
+        self.real = "float" if model.dtype == "float32" else "double"
+        self.head = model.head
+        binary = self.head is not None and self.head.kind == "binary"
+        self.n_results = 2 if binary else model.n_out
+        steps = list(model.steps)
+        if self.head is not None and self.head.link is not None:
+            steps.append(Function(self.head.link))
+        self.names = {step.name for step in steps if isinstance(step, Function)}
+        self.returns_label = self.head is not None and self.head.kind != "multilabel"
+        self.prototype = (
+            f"{'int' if self.returns_label else 'void'} {name}"
+            f"(const {self.real} *x, {self.real} *{'p' if self.head else 'y'})"
+        )
+
+    def parts(self) -> Iterator[str]:
+        yield self._comment()
+        yield "#include <math.h>\n"
+        for i, step in enumerate(self.model.steps):
+            yield from self._numbers(i, step)
+        if self.returns_label and self.head is not None:
+            yield self._classes(self.head)
+        if any(isinstance(step, Dense) for step in self.model.steps):
+            yield self._fit(_DENSE)
+        for name in sorted(self.names - {"softmax"}):
+            yield self._function(name)
+        if "softmax" in self.names:
+            yield self._fit(_SOFTMAX)
+        yield from self._predict()
+        yield self._main()
+
+    def _fit(self, code: str) -> str:
+        """Code with the file's names and the functions of its type."""
+        code = code.replace("NAME", self.name)
+        if self.real == "float":
+            code = re.sub(r"\b(erfc|exp|expm1|fabs|log1p|tanh)\(", r"\1f(", code)
+        return re.sub(r"\breal\b", self.real, code)
+
+    def _comment(self) -> str:
+        m, result = self.model, "p" if self.head else "y"
+        what = "outputs" if self.head is None else "probabilities"
+        lines = [
+            f"A multilayer perceptron, written by cmlp {_core.info()['version']}.",
+            "",
+            f"    {self.prototype};",
+            "",
+            f"x: {m.n_in} inputs; {result}: {self.n_results} {what}. {result} may be x.",
+        ]
+        if self.returns_label:
+            lines.append(f"Returns the place of the label in {self.name}_classes.")
+        room = sum(self._room()) * np.dtype(m.dtype).itemsize
+        lines += [
+            f"It allocates nothing, keeps nothing between calls, and takes {room} bytes of stack.",
+            "",
+            "Compile it with -std=c99 and link with -lm; declare the function where it is called.",
+            f"With -D{self.name}_MAIN it is a program that reads inputs and prints what comes out.",
+        ]
+        return "".join(["/*\n", *(f" * {line}".rstrip() + "\n" for line in lines), " */\n"])
+
+    # ---- numbers ----
+
+    def _numbers(self, i: int, step: Step) -> Iterator[str]:
+        if isinstance(step, Dense):
+            # inputs by rows, so that the inner loop runs over outputs side by side
+            yield self._array(f"w{i}", step.weight.T, self.real)
+            if step.bias is not None:
+                yield self._array(f"b{i}", step.bias, self.real)
+        elif isinstance(step, Rescaling):
+            yield self._array(f"mean{i}", step.mean, "double")
+            yield self._array(f"scale{i}", step.scale, "double")
+        elif isinstance(step.param, np.ndarray):
+            yield self._array(f"p{i}", step.param, self.real)
+
+    def _array(self, name: str, a: Array, kind: str) -> str:
+        numbers = [_number(v, kind) for v in a.ravel().tolist()]
+        starts = range(0, len(numbers), _PER_LINE)
+        rows = "".join(f"    {', '.join(numbers[k : k + _PER_LINE])},\n" for k in starts)
+        return f"\nstatic const {kind} {self.name}_{name}[{a.size}] = {{\n{rows}}};\n"
+
+    def _classes(self, head: Head) -> str:
+        kind, texts = _labels(head)
+        rows = "".join(f"    {text},\n" for text in texts)
+        return f"\nconst {kind}{self.name}_classes[{len(texts)}] = {{\n{rows}}};\n"
+
+    # ---- functions ----
+
+    def _function(self, name: str) -> str:
+        arguments = "real x, real p" if name in _WITH_PARAM else "real x"
+        head = f"static real NAME_{name}({arguments})"
+        return self._fit(f"\n{head}\n{{\n    {_FUNCTIONS[name]}\n}}\n")
+
+    def _room(self) -> list[int]:
+        """Widths of the buffers: one that holds the inputs where they are changed, and two more."""
+        widths = [step.weight.shape[0] for step in self.model.steps if isinstance(step, Dense)]
+        first = self.model.steps[:1]
+        if not (first and isinstance(first[0], Dense)):
+            widths.insert(0, self.model.n_in)
+        return [max(widths[i::2]) for i in range(min(2, len(widths)))]
+
+    def _predict(self) -> Iterator[str]:
+        yield f"\n{self.prototype}\n{{\n"
+        buffers = ", ".join(f"{n}[{w}]" for n, w in zip("uv", self._room(), strict=False))
+        yield f"    {self.real} {buffers};\n"
+        current, width = "x", self.model.n_in
+        for i, step in enumerate(self.model.steps):
+            if isinstance(step, Dense):
+                n_out = step.weight.shape[0]
+                target = "v" if current == "u" else "u"
+                b = "0" if step.bias is None else f"{self.name}_b{i}"
+                yield (
+                    f"    {self.name}_dense({width}, {n_out}, {self.name}_w{i}, {b}, "
+                    f"{current}, {target});\n"
+                )
+                current, width = target, n_out
+                continue
+            if current == "x":
+                yield self._loop(width, "u[i] = x[i]")
+                current = "u"
+            yield self._elementwise(i, step, current, width)
+        if current == "x":
+            yield self._loop(width, "u[i] = x[i]")
+            current = "u"
+        yield self._ending(current, width)
+
+    def _loop(self, width: int, statement: str) -> str:
+        return f"    for (int i = 0; i < {width}; i++)\n        {statement};\n"
+
+    def _elementwise(self, i: int, step: Function | Rescaling, y: str, width: int) -> str:
+        if isinstance(step, Rescaling):
+            mean, scale = f"{self.name}_mean{i}[i]", f"{self.name}_scale{i}[i]"
+            value = f"{y}[i] * {scale} + {mean}" if step.inverse else f"({y}[i] - {mean}) / {scale}"
+            return self._loop(width, f"{y}[i] = ({self.real})({value})")
+        if step.name == "softmax":
+            return f"    {self.name}_softmax({width}, {y});\n"
+        p = ""
+        if step.name in _WITH_PARAM:
+            each = isinstance(step.param, np.ndarray)
+            p = f", {self.name}_p{i}[i]" if each else f", {self._constant(step.param)}"
+        return self._loop(width, f"{y}[i] = {self.name}_{step.name}({y}[i]{p})")
+
+    def _constant(self, value: Any) -> str:
+        return _number(float(np.dtype(self.model.dtype).type(value)), self.real)
+
+    def _ending(self, y: str, width: int) -> str:
+        """Results from the outputs."""
+        head = self.head
+        if head is None:
+            return self._loop(width, f"y[i] = {y}[i]") + "}\n"
+        text = ""
+        if head.kind == "multiclass":
+            text += "    int best = 0;\n"
+            text += self._loop(width, f"best = {y}[i] > {y}[best] ? i : best")
+        if head.link is not None:
+            text += self._elementwise(-1, Function(head.link), y, width)
+        if head.kind == "binary":
+            text += f"    p[0] = 1 - {y}[0];\n    p[1] = {y}[0];\n"
+            return text + "    return p[1] > 0.5;\n}\n"
+        text += self._loop(width, f"p[i] = {y}[i]")
+        return text + ("    return best;\n}\n" if head.kind == "multiclass" else "}\n")
+
+    def _main(self) -> str:
+        """A program around the function."""
+        call = f"{self.name}(x, y);"
+        if self.returns_label and self.head is not None:
+            shown = {str: "%s", float: "%g"}.get(self.head.label_type, "%lld")
+            call = f'printf("{shown} ", {self.name}_classes[{self.name}(x, y)]);'
+        single = self.real == "float"
+        code = self._fit(_MAIN).replace("CALL", call)
+        code = code.replace("SCAN", "%f" if single else "%lf")
+        code = code.replace("PRINT", "%.9g" if single else "%.17g")
+        return code.replace("N_IN", str(self.model.n_in)).replace("N_OUT", str(self.n_results))
+
+
+def _number(value: float, kind: str) -> str:
+    """A hexadecimal number of C, exact; ``value`` is a number of that type."""
+    mantissa, exponent = value.hex().split("p")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}p{exponent}{'f' if kind == 'float' else ''}"
+
+
+def _labels(head: Head) -> tuple[str, Sequence[str]]:
+    """The type of the labels in C, up to their name, and the labels."""
+    if head.label_type is str:
+        return "char *const ", [_string(label) for label in head.classes]
+    if head.label_type is float:
+        return "double ", [_number(float(label), "double") for label in head.classes]
+    return "long long ", [f"{int(label)}LL" for label in head.classes]
+
+
+def _string(text: str) -> str:
+    """A string of C in UTF-8; what is not plain is written in octal digits."""
+    characters = (chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in text.encode("utf-8"))
+    return f'"{"".join(characters)}"'

@@ -1,0 +1,178 @@
+"""scikit-learn's multilayer perceptrons as nets, and the other way round."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..checks import Array
+from .model import Dense, Function, Model, Step
+
+if TYPE_CHECKING:
+    from ..network import Sequential
+
+_HIDDEN = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
+_OUTPUTS = {"softmax": "softmax", "sigmoid": "logistic", "exp": "exp", "identity": "identity"}
+
+
+def from_sklearn(estimator: Any) -> Sequential:
+    """The net in a fitted estimator of scikit-learn.
+
+    Its outputs are those of ``predict_proba`` or ``predict``, to rounding: a classifier's net
+    ends with softmax or sigmoid and has its ``classes``; a regressor's with loss="poisson" gives
+    logarithms of rates.
+
+    Parameters
+    ----------
+    estimator : sklearn.neural_network.MLPClassifier or MLPRegressor
+        Fitted.
+
+    Returns
+    -------
+    Sequential
+        Of float32 if all the weights are, else of float64.  It shares nothing with the estimator.
+
+    Raises
+    ------
+    ImportError
+        Without scikit-learn 1.9 (``pip install cmlp[sklearn]``).
+    TypeError, ValueError
+        If it is another estimator, or not fitted.
+    """
+    from .. import estimators
+
+    from sklearn import neural_network  # isort: skip  behind what tells of a missing scikit-learn
+    from sklearn.utils.validation import check_is_fitted  # isort: skip
+
+    if isinstance(estimator, neural_network.MLPClassifier):
+        ours: Any = estimators.MLPClassifier(activation=estimator.activation)
+    elif isinstance(estimator, neural_network.MLPRegressor):
+        ours = estimators.MLPRegressor(activation=estimator.activation)
+    else:
+        raise TypeError(
+            f"estimator is {estimator!r}; expected scikit-learn's MLPClassifier or MLPRegressor"
+        )
+    check_is_fitted(estimator)
+    output = ours.out_activation_ = estimator.out_activation_
+    ours.coefs_, ours.intercepts_ = estimator.coefs_, estimator.intercepts_
+    ours._sync()
+    net: Sequential = ours.net_
+    if output == "exp":
+        net.link = "exp"
+    elif output == "softmax" or (output == "logistic" and net.n_out == 1):
+        net.classes = estimator.classes_
+    return net
+
+
+def to_sklearn(net: Sequential) -> Any:
+    """A fitted estimator of scikit-learn with the net's weights.
+
+    A net whose outputs are or stand for probabilities becomes a classifier, with several sigmoids
+    one of several labels; any other becomes a regressor.  Dropout is left out.  Softmax of two
+    outputs becomes the sigmoid of their difference, as scikit-learn has it.
+
+    Parameters
+    ----------
+    net : Sequential
+        Of `Dense` layers that all have the same activation, one of identity, sigmoid, tanh and
+        relu, but for the last, which has none, softmax or sigmoid.
+
+    Returns
+    -------
+    sklearn.neural_network.MLPClassifier or MLPRegressor
+        With the net's ``classes``, or 0, 1, 2, ...; ``partial_fit`` trains it further.  It shares
+        nothing with the net.
+
+    Raises
+    ------
+    ImportError
+        Without scikit-learn (``pip install cmlp[sklearn]``).
+    ValueError
+        If scikit-learn has no such nets.
+    """
+    try:
+        from sklearn import neural_network
+        from sklearn.preprocessing import LabelBinarizer
+    except ImportError as error:
+        raise ImportError("to_sklearn needs scikit-learn: pip install cmlp[sklearn]") from error
+    model = Model.of(net)
+    dense, names = _pairs(model.steps)
+    output = _output(net, names.pop())
+    hidden = set(names)
+    if len(hidden) > 1 or not hidden <= set(_HIDDEN):
+        raise ValueError(
+            f"the hidden layers have the activations {', '.join(names)}; scikit-learn has one for "
+            f"all of {', '.join(_HIDDEN)}"
+        )
+    weights = [step.weight.T.copy() for step in dense]
+    biases = [_bias(step) for step in dense]
+    if output == "softmax" and model.n_out == 2:
+        output = "sigmoid"
+        weights[-1], biases[-1] = np.diff(weights[-1]), np.diff(biases[-1])
+    settings: dict[str, Any] = {"hidden_layer_sizes": tuple(len(b) for b in biases[:-1])}
+    if hidden:
+        settings["activation"] = _HIDDEN[hidden.pop()]
+    if output in ("identity", "exp"):
+        loss = "poisson" if output == "exp" else "squared_error"
+        made = neural_network.MLPRegressor(loss=loss, **settings)
+    else:
+        made = neural_network.MLPClassifier(**settings)
+        made._label_binarizer = LabelBinarizer().fit(_labels(net, output, model.n_out))
+        made.classes_ = made._label_binarizer.classes_
+    _fill(made, weights, biases, _OUTPUTS[output])
+    return made
+
+
+def _pairs(steps: tuple[Step, ...]) -> tuple[list[Dense], list[str]]:
+    """Dense layers, and the name of the activation behind each."""
+    dense: list[Dense] = []
+    names: list[str] = []
+    for step in steps:
+        if isinstance(step, Dense):
+            dense.append(step)
+            names.append("identity")
+        elif isinstance(step, Function) and names and names[-1] == "identity":
+            names[-1] = step.name
+        else:
+            raise ValueError(
+                "the net has an activation with no Dense before it; scikit-learn has no such nets"
+            )
+    if not dense:
+        raise ValueError("the net has no Dense layer; scikit-learn has no such nets")
+    return dense, names
+
+
+def _output(net: Sequential, activation: str) -> str:
+    """What is done to the outputs to have probabilities, rates or numbers."""
+    if activation not in _OUTPUTS or activation == "exp":
+        raise ValueError(
+            f"the net ends with {activation}; scikit-learn's end with softmax, sigmoid or nothing"
+        )
+    if activation != "identity":
+        return activation
+    if net.link is None and net.classes is not None:
+        return str(net.probability_link())
+    return net.link or "identity"
+
+
+def _bias(step: Dense) -> Array:
+    return np.zeros(len(step.weight), step.weight.dtype) if step.bias is None else step.bias.copy()
+
+
+def _labels(net: Sequential, output: str, n_out: int) -> Array:
+    """What a LabelBinarizer is fitted to."""
+    if output == "sigmoid" and n_out > 1 and net.classes is None:
+        return np.eye(n_out, dtype=np.int64)  # several labels: a row of indicators for each
+    return np.arange(max(2, n_out)) if net.classes is None else net.classes
+
+
+def _fill(made: Any, weights: list[Array], biases: list[Array], output: str) -> None:
+    """Give an estimator all that fitting would have given it, with nothing seen yet."""
+    made.coefs_, made.intercepts_, made.out_activation_ = weights, biases, output
+    made.n_features_in_, made.n_outputs_ = len(weights[0]), len(biases[-1])
+    made.n_layers_ = len(weights) + 1
+    made.n_iter_ = made.t_ = made._no_improvement_count = 0
+    made.loss_curve_, made.best_loss_ = [], inf
+    made.validation_scores_ = made.best_validation_score_ = None

@@ -1,0 +1,213 @@
+"""PyTorch's modules as nets, and the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import layers
+from ..checks import Array
+from ..layers import Dense, Dropout, Layer, PReLU
+
+if TYPE_CHECKING:
+    from ..network import Sequential
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A layer that is written alike there and here.
+
+    Attributes
+    ----------
+    name : str
+        In ``torch.nn``.
+    layer : type
+        Here.
+    settings : mapping
+        Names of settings there -> here.
+    fixed : mapping
+        Settings that are there alone, and their values that mean what is done here.
+    """
+
+    name: str
+    layer: type[Layer]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+_KINDS = (
+    _Kind("Identity", layers.Identity),
+    _Kind("Sigmoid", layers.Sigmoid),
+    _Kind("Tanh", layers.Tanh),
+    _Kind("ReLU", layers.ReLU),
+    _Kind("LeakyReLU", layers.LeakyReLU, {"negative_slope": "slope"}),
+    _Kind("RReLU", layers.RReLU, {"lower": "lower", "upper": "upper"}),
+    _Kind("ELU", layers.ELU, {"alpha": "alpha"}),
+    _Kind("GELU", layers.GELU, fixed={"approximate": ("none",)}),
+    _Kind("SiLU", layers.SiLU),
+    _Kind("Softplus", layers.Softplus, fixed={"beta": (1,), "threshold": (20,)}),
+    _Kind("Softsign", layers.Softsign),
+    _Kind("Softmax", layers.Softmax, fixed={"dim": (-1, 1, None)}),
+    _Kind("Dropout", Dropout, {"p": "rate"}),
+)
+
+
+def from_torch(module: Any) -> Sequential:
+    """The net that a module of PyTorch is.
+
+    Parameters
+    ----------
+    module : torch.nn.Sequential or torch.nn.Linear
+        Of Linear, Dropout and activations, and more of Sequential: Identity, Sigmoid, Tanh, ReLU,
+        LeakyReLU, PReLU, RReLU, ELU, GELU, SiLU, Softplus, Softsign, Softmax.  On any device.
+
+    Returns
+    -------
+    Sequential
+        Of the module's type.  It shares nothing with the module.
+
+    Raises
+    ------
+    ImportError
+        Without PyTorch (``pip install torch``).
+    TypeError, ValueError
+        For any other module, or settings or types that are not here.
+    """
+    torch = _torch("from_torch")
+    from ..network import Sequential
+
+    modules = _flatten(torch, module)
+    dtypes = {p.dtype for m in modules for p in m.parameters()}
+    if len(dtypes) != 1 or not dtypes <= {torch.float32, torch.float64}:
+        raise ValueError(
+            f"module has parameters of types {sorted(map(str, dtypes))}; expected all of float32 "
+            "or all of float64"
+        )
+    dtype = str(dtypes.pop()).removeprefix("torch.")
+    n_in = width = next((m.in_features for m in modules if type(m) is torch.nn.Linear), None)
+    found = []
+    for i, m in enumerate(modules):
+        found.append(_from_module(torch, m, i, width))
+        width = found[-1].n_out or width
+    return Sequential(*found, dtype=dtype, seed=0, n_in=n_in)
+
+
+def to_torch(net: Sequential) -> Any:
+    """The module of PyTorch that a net is.
+
+    Parameters
+    ----------
+    net : Sequential
+
+    Returns
+    -------
+    torch.nn.Sequential
+        Of the net's type, on the CPU, in evaluation mode.  It shares nothing with the net.
+
+    Raises
+    ------
+    ImportError
+        Without PyTorch (``pip install torch``).
+    ValueError
+        For a layer written in Python, and for `Step`, which PyTorch does not have.
+    """
+    torch = _torch("to_torch")
+    found = [m for i, layer in enumerate(net.layers) for m in _to_modules(torch, layer, i)]
+    return torch.nn.Sequential(*found).eval()
+
+
+def _torch(name: str) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(f"{name} needs PyTorch: pip install torch") from error
+    return torch
+
+
+def _flatten(torch: Any, module: Any) -> list[Any]:
+    """The modules one after the other; those of a Sequential among them one by one."""
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"module is {module!r}; expected a torch.nn.Sequential")
+    if type(module) is not torch.nn.Sequential:
+        return [module]
+    return [inner for child in module for inner in _flatten(torch, child)]
+
+
+def _from_module(torch: Any, module: Any, i: int, width: int | None) -> Layer:
+    """The layer that a module is; ``width`` is that of its inputs."""
+    kind = type(module)
+    if kind is torch.nn.Linear:
+        dense = Dense(module.in_features, module.out_features, bias=module.bias is not None)
+        dense.weight = _values(module.weight)
+        if module.bias is not None:
+            dense.bias = _values(module.bias)
+        return dense
+    if kind is torch.nn.PReLU and width is not None:
+        prelu = PReLU()
+        slope = _values(module.weight)  # one for each input, or one for all
+        prelu.slope = np.full(width, slope[0]) if len(slope) == 1 else slope
+        return prelu
+    entry = next((entry for entry in _KINDS if kind is getattr(torch.nn, entry.name)), None)
+    if entry is None:
+        names = ", ".join(["Linear", "PReLU", *(entry.name for entry in _KINDS)])
+        raise TypeError(f"module[{i}] is {module!r}; expected one of {names}")
+    for name, allowed in entry.fixed.items():
+        value = getattr(module, name)
+        if value not in allowed:
+            raise ValueError(f"module[{i}] is {module!r}; expected {name}={allowed[0]!r}")
+    return entry.layer(**{ours: getattr(module, name) for name, ours in entry.settings.items()})
+
+
+def _to_modules(torch: Any, layer: Any, i: int) -> list[Any]:
+    """The modules that a layer is: two for a `Dense` with an activation."""
+    if isinstance(layer, Dense):
+        return [_linear(torch, layer), *_activation(torch, layer, i)]
+    if isinstance(layer, PReLU):
+        prelu = torch.nn.PReLU(layer.n_in, dtype=getattr(torch, layer.built().dtype))
+        _fill(torch, prelu, layer)
+        return [prelu]
+    entry = next((entry for entry in _KINDS if isinstance(layer, entry.layer)), None)
+    if entry is None:
+        raise ValueError(f"layers[{i}] is {layer!r}; PyTorch has no such layer")
+    settings = {name: getattr(layer, ours) for name, ours in entry.settings.items()}
+    settings.update((name, allowed[0]) for name, allowed in entry.fixed.items())
+    return [getattr(torch.nn, entry.name)(**settings)]
+
+
+def _linear(torch: Any, layer: Dense) -> Any:
+    linear = torch.nn.utils.skip_init(  # drawing values would move PyTorch's generator
+        torch.nn.Linear,
+        layer.n_in,
+        layer.n_out,
+        bias=layer.has_bias,
+        dtype=getattr(torch, layer.built().dtype),
+    )
+    _fill(torch, linear, layer)
+    return linear
+
+
+def _activation(torch: Any, layer: Dense, i: int) -> list[Any]:
+    """The activation in a `Dense`, if there is one, by way of the layer of that name."""
+    if layer.activation == "identity":
+        return []
+    name = layer.activation
+    entry = next((e for e in _KINDS if getattr(e.layer, "activation", None) == name), None)
+    if entry is None:
+        raise ValueError(f"layers[{i}] is {layer!r}; PyTorch has no such activation")
+    setting = [layer.cores[1].param[0]] if entry.settings else []
+    return _to_modules(torch, entry.layer(*setting), i)
+
+
+def _fill(torch: Any, module: Any, layer: Layer) -> None:
+    """Copy the parameters, which are in the same order in both."""
+    with torch.no_grad():
+        for p, value in zip(module.parameters(), layer.parameters().values(), strict=True):
+            p.copy_(torch.tensor(value.copy()))
+
+
+def _values(parameter: Any) -> Array:
+    a: Array = parameter.detach().cpu().numpy()
+    return a

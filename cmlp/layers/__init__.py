@@ -1,0 +1,60 @@
+"""Layers: each a class with ``forward`` and ``backward``, alone or in a `Sequential`.
+
+Shapes: ``x`` is (batch, n_in) and row-major, ``y`` is (batch, n_out).  A layer owns one packed
+layer of the compiled core, which holds its parameters whether it is used alone or in a net.
+
+A layer of the user's own is any object with ``forward(x, training=False) -> y`` and
+``backward(dy) -> dx``; it may have ``parameters()`` and ``gradients()`` (dicts of arrays with the
+same keys; the parameters are changed in place by the optimizer), ``n_out(n_in) -> int`` if it
+changes the width, and the attribute ``n_in`` if it is to tell its own.
+
+A file for each kind of layer; `segment` makes a compiled plan of a run of them.  Of the package
+this imports the compiled core, checks and initializers.
+"""
+
+from .activations import (
+    ELU,
+    GELU,
+    Activation,
+    Identity,
+    LeakyReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Step,
+    Tanh,
+    activation_names,
+)
+from .base import Layer, PythonLayer
+from .dense import Dense
+from .dropout import Dropout
+from .prelu import PReLU
+from .registry import register_layer
+from .rrelu import RReLU
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "Activation",
+    "Dense",
+    "Dropout",
+    "Identity",
+    "Layer",
+    "LeakyReLU",
+    "PReLU",
+    "PythonLayer",
+    "RReLU",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Step",
+    "Tanh",
+    "activation_names",
+    "register_layer",
+]

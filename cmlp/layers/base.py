@@ -1,0 +1,238 @@
+"""What all layers have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import _core, checks
+from ..checks import Array
+from .segment import Segment
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+class PythonLayer(Protocol):
+    """What a layer written by a user must have."""
+
+    def forward(self, x: Array, training: bool = False) -> Array: ...
+    def backward(self, dy: Array) -> Array: ...
+
+
+class Layer:
+    """Base of the built-in layers.
+
+    A layer has its values once it is built: by the `Sequential` it is put into, by its first
+    ``forward``, or by ``build``.
+
+    Attributes
+    ----------
+    core : _core.Layer or None
+        The packed layer that holds the parameters; None before it is built.
+    cores : list of _core.Layer
+        The same and, in a `Dense` with an activation, one for that; a plan makes one step of both.
+    """
+
+    core: _core.Layer | None = None
+    cores: list[_core.Layer]
+
+    def __init__(self) -> None:
+        self.cores = []
+        self._pending: dict[str, Any] = {}
+        self._alone: Segment | None = None
+
+    def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
+        """The packed layers of this width; what each kind of layer says for itself."""
+        raise NotImplementedError
+
+    def _initial(self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str) -> Array:
+        """Initial values of the parameter ``name``."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """Arguments that make the same layer again, its values apart; they go into model files."""
+        return {}
+
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of each parameter of a layer of this width, in the flat order."""
+        return {}
+
+    def preset(self, values: dict[str, Array]) -> None:
+        """Values to be taken when the layer is built."""
+        self._pending.update(values)
+
+    @property
+    def n_in(self) -> int | None:
+        """Inputs, or None if not known yet."""
+        return None if self.core is None else self.core.n_in
+
+    @property
+    def n_out(self) -> int | None:
+        """Outputs, or None if not known yet."""
+        return self.n_in
+
+    @property
+    def dtype(self) -> str | None:
+        """Name of its type, "float32" or "float64"; None before it is built."""
+        return None if self.core is None else self.core.dtype
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable values; 0 before it is built."""
+        return 0 if self.core is None else self.core.n_parameters
+
+    def build(
+        self, n_in: int | None = None, dtype: str = "float32", rng: Generator | int | None = None
+    ) -> Self:
+        """Give the layer its width, its type and its initial values.
+
+        A layer that is built already keeps its values and must have that width and type.
+
+        Parameters
+        ----------
+        n_in : int, optional
+            Inputs; may be left out for `Dense`.
+        dtype : {"float32", "float64"}
+        rng : numpy.random.Generator or int, optional
+            Source of the initial values, or a seed for one; fresh if None.
+
+        Returns
+        -------
+        Layer
+            Itself.
+        """
+        dtype = checks.float_dtype(dtype)
+        width = self.n_in if n_in is None else checks.positive_int(n_in, "n_in")
+        if width is None:
+            raise ValueError(f"n_in is None; expected the width of {self!r}")
+        if self.n_in not in (None, width):
+            raise ValueError(f"n_in is {width}; expected {self.n_in}, as {self!r} has")
+        if self.core is not None:
+            if self.core.dtype != dtype:
+                raise ValueError(f"dtype is {dtype}; expected {self.core.dtype}, as {self!r} has")
+            return self
+        cores = self._make(width, dtype)
+        core = cores[0]
+        missing = [name for name in core.shapes if name not in self._pending]
+        generator = make_generator(rng) if missing else None
+        for name, shape in core.shapes.items():
+            if name in self._pending:
+                core.set(name, checked_values(self._pending[name], name, shape, dtype))
+            elif generator is not None:
+                core.set(name, self._initial(name, shape, generator, dtype))
+        self.core, self.cores, self._pending = core, cores, {}
+        return self
+
+    def forward(self, x: ArrayLike, training: bool = False) -> Array:
+        """Outputs of a batch; what ``backward`` needs is kept.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch, n_in)
+            A layer that is not built yet takes its type from x, float32 unless x is float64.
+        training : bool, default False
+            Whether `Dropout` drops and `RReLU` draws.
+
+        Returns
+        -------
+        ndarray of shape (batch, n_out)
+        """
+        if self.core is None:
+            a = checks.as_array(x, "x")
+            rows = checks.as_rows(a, "x", "float64", self.n_in, finite=False)
+            self.build(rows.shape[1], checks.dtype_for(a))
+        if self._alone is None:
+            self._alone = Segment([self])
+        return self._alone.forward(x, training)
+
+    def backward(self, dy: ArrayLike) -> Array:
+        """dL/dx of the last ``forward``; dL/dw and dL/db are kept as gradients.
+
+        Parameters
+        ----------
+        dy : array_like of shape (batch, n_out)
+            dL/dy.
+
+        Returns
+        -------
+        ndarray of shape (batch, n_in)
+        """
+        if self._alone is None:
+            raise RuntimeError(f"backward of {self!r} before forward")
+        return self._alone.backward(dy)
+
+    def parameters(self) -> dict[str, Array]:
+        """Name -> read-only copy of each parameter, in the order of the flat vector."""
+        return {} if self.core is None else {k: self.core.get(k) for k in self.core.shapes}
+
+    def gradients(self) -> dict[str, Array]:
+        """Name -> read-only copy of each gradient of the last ``backward``; zeros before it."""
+        return {} if self.core is None else {k: self.core.get_grad(k) for k in self.core.shapes}
+
+    def _get(self, name: str) -> Array:
+        return self.built().get(name)
+
+    def _get_grad(self, name: str) -> Array:
+        return self.built().get_grad(name)
+
+    def _set(self, name: str, value: ArrayLike) -> None:
+        if self.core is None:
+            self._pending[name] = np.array(checks.as_array(value, name))
+            return
+        if name not in self.core.shapes:
+            raise ValueError(f"{self!r} has no {name}")
+        self.core.set(name, checked_values(value, name, self.core.shapes[name], self.core.dtype))
+
+    def built(self) -> _core.Layer:
+        """The packed layer; ValueError before there is one."""
+        if self.core is None:
+            raise ValueError(
+                f"{self!r} has no values yet; put it into a Sequential or call its build method"
+            )
+        return self.core
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
+        return f"{type(self).__name__}({settings})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {k: v for k, v in vars(self).items() if k not in ("core", "cores", "_alone")}
+        if self.core is not None:
+            state["_built_as"] = (self.core.n_in, self.core.dtype, self.parameters())
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        built = state.pop("_built_as", None)
+        vars(self).update(state, cores=[], _alone=None)
+        if built is not None:
+            n_in, dtype, values = built
+            self.cores = self._make(n_in, dtype)
+            self.core = self.cores[0]
+            for name, value in values.items():
+                self.core.set(name, value)
+
+
+def make_generator(rng: Generator | int | None) -> Generator:
+    """The generator that was given, or a new one from a seed; fresh if None."""
+    from numpy.random import Generator, Philox
+
+    return rng if isinstance(rng, Generator) else Generator(Philox(rng))
+
+
+def checked_values(value: ArrayLike, name: str, shape: tuple[int, ...], dtype: str) -> Array:
+    """Finite numbers of this shape as an array of ``dtype``."""
+    a = checks.as_float(value, name, dtype)
+    if a.shape != shape:
+        raise ValueError(f"{name} has shape {a.shape}; expected {shape}")
+    return a
+
+
+def width_after(layer: Any, n_in: int | None) -> int | None:
+    """Width behind a layer of any kind; None while it depends on a width not known."""
+    n_out = getattr(layer, "n_out", None)
+    if callable(n_out):
+        return None if n_in is None else checks.positive_int(n_out(n_in), f"n_out of {layer!r}")
+    return n_in if n_out is None else int(n_out)

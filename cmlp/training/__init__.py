@@ -1,0 +1,33 @@
+"""Training: the trainer, its callbacks and history, and several runs from different starts.
+
+`trainer` joins a net, a loss and an optimizer; `fit` is one call of its method of that name;
+`loops` goes through the minibatches, compiled or step by step; `lbfgs` is the one optimizer that
+has no minibatches; `checkpoint` writes and reads where training stands.  Of the package this
+imports nets, layers, losses, optimizers, schedules, pictures and the model files of `export`;
+models, estimators and the command line import this.
+"""
+
+from .callbacks import (
+    Callback,
+    Converged,
+    EarlyStopping,
+    GradientMonitor,
+    ModelCheckpoint,
+    ProgressBar,
+)
+from .history import History
+from .restarts import Restarts, best_of
+from .trainer import Trainer
+
+__all__ = [
+    "Callback",
+    "Converged",
+    "EarlyStopping",
+    "GradientMonitor",
+    "History",
+    "ModelCheckpoint",
+    "ProgressBar",
+    "Restarts",
+    "Trainer",
+    "best_of",
+]
