@@ -28,3 +28,20 @@ def points(rng):
     labels = np.repeat(np.arange(3), 30)
     centres = np.array([[0.0, 2.0], [2.0, -1.0], [-2.0, -1.0]])
     return centres[labels] + 0.4 * rng.normal(size=(90, 2)), labels
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For problems that are small, on a machine that may be busy."""
+    with pytest.importorskip("threadpoolctl").threadpool_limits(1):
+        yield
+
+
+@pytest.fixture
+def numbers():
+    """120 samples of 5 features with 3 targets of mean 0 and deviation 1."""
+    from sklearn.datasets import make_regression
+    from sklearn.preprocessing import scale
+
+    x, y = make_regression(120, 5, n_targets=3, noise=5.0, random_state=3)
+    return x, scale(y)

@@ -1,197 +1,26 @@
-"""The estimators: scikit-learn's numbers, what goes beyond it, and where they are used."""
+"""The estimators: weights, types, what goes beyond scikit-learn, bad input."""
 
 from __future__ import annotations
 
-import inspect
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from estimator_parts import difference
 
 pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 is not there")
-
-import sklearn
-from sklearn import neural_network as theirs
 from sklearn.base import clone
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import make_multilabel_classification, make_regression
-from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler, scale
 from threadpoolctl import threadpool_limits
 
 import cmlp
 from cmlp import MLPClassifier, MLPRegressor
-from cmlp.estimators.threads import allowed_threads
 from cmlp.estimators.training import SampleOrder, outputs_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The problems are small, and the machine may be busy."""
-    with threadpool_limits(1):
-        yield
-
-
-@pytest.fixture
-def numbers():
-    """120 samples of 5 features with 3 targets."""
-    x, y = make_regression(120, 5, n_targets=3, noise=5.0, random_state=3)
-    return x, scale(y)
-
-
-def difference(a, b):
-    """The largest difference between the weights of two estimators."""
-    pairs = zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True)
-    return max(abs(p - q).max() for p, q in pairs)
-
-
-# ---- the same as scikit-learn ----
-
-SETTINGS = [
-    {},
-    {"batch_size": 16},
-    {"batch_size": 16, "early_stopping": True, "tol": 1e-2},
-    {"batch_size": 16, "activation": "logistic", "hidden_layer_sizes": (7, 5), "alpha": 0.3},
-    {"batch_size": 16, "activation": "tanh", "hidden_layer_sizes": ()},
-    {"solver": "sgd", "batch_size": 16, "learning_rate_init": 0.05, "momentum": 0.8},
-    {
-        "solver": "sgd",
-        "batch_size": 16,
-        "learning_rate": "invscaling",
-        "learning_rate_init": 0.3,
-        "nesterovs_momentum": False,
-    },
-    {
-        "solver": "sgd",
-        "batch_size": 16,
-        "learning_rate": "adaptive",
-        "learning_rate_init": 0.1,
-        "tol": 0.05,
-        "n_iter_no_change": 2,
-        "max_iter": 60,
-    },
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.usefixtures("one_thread"),
 ]
-
-
-def check_same(ours, reference, x, y, settings, **fit):
-    settings = {"random_state": 5, "max_iter": 25, "hidden_layer_sizes": 9} | settings
-    a = ours(**settings).fit(x, y, **fit)
-    b = reference(**settings).fit(x, y, **fit)
-    assert a.n_iter_ == b.n_iter_
-    assert a.t_ == b.t_
-    np.testing.assert_allclose(a.loss_curve_, b.loss_curve_, rtol=1e-10)
-    assert difference(a, b) < 1e-10
-    np.testing.assert_allclose(a.predict(x), b.predict(x), rtol=1e-8)
-    if a.early_stopping:
-        np.testing.assert_allclose(a.validation_scores_, b.validation_scores_)
-        assert a.best_validation_score_ == pytest.approx(b.best_validation_score_)
-
-
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_classifier_gives_scikit_learns_numbers(points, settings):
-    check_same(MLPClassifier, theirs.MLPClassifier, *points, settings)
-
-
-@pytest.mark.parametrize("settings", SETTINGS[1:4], ids=str)
-def test_two_classes_and_labels_give_scikit_learns_numbers(points, settings):
-    x, y = points
-    check_same(MLPClassifier, theirs.MLPClassifier, x, y > 0, settings)
-    indicators = np.column_stack([y > 0, y == 1])
-    check_same(MLPClassifier, theirs.MLPClassifier, x, indicators, settings)
-
-
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_regressor_gives_scikit_learns_numbers(numbers, settings):
-    x, y = numbers
-    check_same(MLPRegressor, theirs.MLPRegressor, x, y, settings)
-    check_same(MLPRegressor, theirs.MLPRegressor, x, y[:, 0], settings)
-
-
-def test_poisson_gives_scikit_learns_numbers(numbers):
-    x, y = numbers
-    counts = abs(y).round()
-    settings = {"loss": "poisson", "batch_size": 16}
-    check_same(MLPRegressor, theirs.MLPRegressor, x, counts, settings)
-
-
-def test_sample_weights_give_scikit_learns_weights(points, rng):
-    x, y = points
-    weight = rng.uniform(0.1, 2.0, len(y))
-    settings = {"random_state": 0, "batch_size": 20, "max_iter": 10, "early_stopping": True}
-    a = MLPClassifier(**settings).fit(x, y, sample_weight=weight)
-    b = theirs.MLPClassifier(**settings).fit(x, y, sample_weight=weight)
-    assert difference(a, b) < 1e-12
-    np.testing.assert_allclose(a.validation_scores_, b.validation_scores_)
-    full = {**settings, "batch_size": 90, "early_stopping": False}
-    check_same(MLPClassifier, theirs.MLPClassifier, x, y, full, sample_weight=weight)
-
-
-@pytest.mark.parametrize("seed", [7, None])
-def test_partial_fit_and_warm_start_give_scikit_learns_numbers(points, seed):
-    x, y = points
-
-    def train(kind):
-        np.random.seed(11)  # what random_state=None draws from
-        net = kind(6, solver="sgd", learning_rate="invscaling", random_state=seed, batch_size=8)
-        for start in range(0, 90, 30):
-            net.partial_fit(x[start : start + 30], y[start : start + 30], classes=[0, 1, 2])
-        return net.set_params(warm_start=True, max_iter=3).fit(x, y)
-
-    a, b = train(MLPClassifier), train(theirs.MLPClassifier)
-    np.testing.assert_allclose(a.loss_curve_, b.loss_curve_, rtol=1e-10)
-    assert difference(a, b) < 1e-12
-    assert (a.n_iter_, a.t_) == (b.n_iter_, b.t_)
-
-
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
-@pytest.mark.parametrize("learning_rate", ["constant", "invscaling", "adaptive"])
-def test_ten_epochs_from_scikit_learns_weights(points, solver, learning_rate):
-    x, y = points
-    settings = {"shuffle": False, "batch_size": 32, "max_iter": 10, "warm_start": True}
-    settings |= {"solver": solver, "learning_rate": learning_rate, "learning_rate_init": 0.02}
-    b = theirs.MLPClassifier(12, random_state=1, **settings | {"max_iter": 1}).fit(x, y)
-    a = MLPClassifier(12, random_state=99, **settings | {"max_iter": 1}).fit(x, y)
-    a.coefs_, a.intercepts_ = b.coefs_, b.intercepts_
-    a.set_params(max_iter=10).fit(x, y)
-    b.set_params(max_iter=10).fit(x, y)
-    assert difference(a, b) < 1e-12
-
-
-def test_lbfgs_comes_to_scikit_learns_minimum(points):
-    settings = {"solver": "lbfgs", "alpha": 0.1, "random_state": 0, "max_iter": 500, "tol": 1e-6}
-    a = MLPClassifier(4, **settings).fit(*points)
-    b = theirs.MLPClassifier(4, **settings).fit(*points)
-    assert a.loss_ == pytest.approx(b.loss_, rel=1e-5)
-    np.testing.assert_allclose(a.predict_proba(points[0]), b.predict_proba(points[0]), atol=1e-3)
-
-
-def test_lbfgs_minimises_the_sum_over_outputs(numbers):
-    x, y = numbers
-    net = MLPRegressor(
-        hidden_layer_sizes=5, solver="lbfgs", random_state=0, alpha=0.0, max_iter=50
-    ).fit(x, y)
-    assert net.loss_ == pytest.approx(0.5 * ((net.predict(x) - y) ** 2).mean(), rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("ours", "reference"),
-    [(MLPClassifier, theirs.MLPClassifier), (MLPRegressor, theirs.MLPRegressor)],
-)
-def test_parameters_and_attributes_are_there(ours, reference, points):
-    mine = inspect.signature(ours.__init__).parameters
-    for name, parameter in inspect.signature(reference.__init__).parameters.items():
-        assert mine[name].default == parameter.default
-        assert mine[name].kind == parameter.kind
-    a, b = ours(max_iter=2).fit(*points), reference(max_iter=2).fit(*points)
-    for name in dir(b):
-        assert name.startswith("_") or hasattr(a, name), name
 
 
 def test_order_of_samples_is_kept_while_an_epoch_is_under_way():
@@ -200,9 +29,6 @@ def test_order_of_samples_is_kept_while_an_epoch_is_under_way():
     again = order.of_epochs(1, 3)
     assert (again[:2] == first[1:]).all()
     assert sorted(again[2]) == list(range(8))
-
-
-# ---- weights ----
 
 
 def test_weights_are_read_only_copies(points):
@@ -237,9 +63,6 @@ def test_weights_that_do_not_fit_are_refused(points):
         net.predict(points[0])
     with pytest.raises(AttributeError, match="not fitted"):
         MLPRegressor().coefs_  # noqa: B018
-
-
-# ---- numbers ----
 
 
 def test_float32_stays_float32_without_a_copy(points, rng):
@@ -292,9 +115,6 @@ def test_sparse_outputs_come_in_blocks(monkeypatch):
 
     np.testing.assert_array_equal(outputs_of(double, x), 2 * x.toarray())
     assert sizes == [2, 2, 1]
-
-
-# ---- beyond scikit-learn ----
 
 
 def test_dropout_is_for_training_alone(points):
@@ -528,9 +348,6 @@ def test_verbose_prints_losses(points, capsys):
     assert "Iteration 1, loss = " in capsys.readouterr().out
 
 
-# ---- bad input ----
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -625,122 +442,3 @@ def test_warnings(points):
         MLPClassifier(4, max_iter=2, batch_size=91).fit(*points)
     with pytest.warns(ConvergenceWarning, match="lbfgs"):
         MLPClassifier(4, solver="lbfgs", max_iter=2).fit(*points)
-
-
-# ---- among others ----
-
-
-def test_pickles_and_clones_go_on(points):
-    x, y = points
-    net = MLPClassifier(6, random_state=0, batch_size=30, dropout=0.2)
-    for _ in range(3):
-        net.partial_fit(x, y, classes=[0, 1, 2])
-    copy = pickle.loads(pickle.dumps(net))
-    for a in (net, copy):
-        a.partial_fit(x, y)
-    assert difference(net, copy) == 0.0
-    assert clone(net).get_params() == net.get_params()
-    assert not hasattr(clone(net), "net_")
-
-
-def test_pipelines_searches_and_ensembles(points):
-    x, y = points
-    net = MLPClassifier(8, max_iter=15, learning_rate_init=0.05, random_state=0)
-    pipeline = make_pipeline(StandardScaler(), net)
-    assert cross_val_score(pipeline, x, y, cv=3).mean() > 0.9
-    search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [1e-4, 1e-2]}, cv=2).fit(x, y)
-    assert search.score(x, y) > 0.9
-    calibrated = CalibratedClassifierCV(net, cv=2).fit(x, y)
-    assert calibrated.predict_proba(x).shape == (90, 3)
-    voting = VotingClassifier([("a", net), ("b", clone(net))], voting="soft").fit(x, y)
-    assert voting.score(x, y) > 0.9
-
-
-@pytest.mark.parametrize("backend", ["threading", "loky", "multiprocessing"])
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_grid_search_in_workers(points, backend):
-    import joblib
-
-    x, y = np.tile(points[0], (4, 1)), np.tile(points[1], 4)
-    with threadpool_limits(2):
-        MLPClassifier(64, max_iter=1, n_threads=2).fit(x, y)  # threads are there before a fork
-    net = MLPClassifier(64, max_iter=3, random_state=0)
-    with joblib.parallel_config(backend=backend, n_jobs=2):
-        search = GridSearchCV(net, {"alpha": [1e-4, 1.0]}, cv=2).fit(x, y)
-    alone = GridSearchCV(net, {"alpha": [1e-4, 1.0]}, cv=2).fit(x, y)
-    np.testing.assert_array_equal(
-        search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
-    )
-
-
-def test_workers_do_not_multiply_threads(monkeypatch):
-    from joblib import Parallel, delayed
-
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert allowed_threads(None) is None
-    assert allowed_threads(3) == 3
-    work = (delayed(allowed_threads)(None) for _ in range(2))
-    assert Parallel(n_jobs=2, backend="threading")(work) == [1, 1]
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    work = (delayed(allowed_threads)(None) for _ in range(2))
-    assert Parallel(n_jobs=2, backend="threading")(work) == [None, None]
-    with threadpool_limits(1):
-        assert cmlp._core.default_threads() == 1
-
-
-def test_data_frames_and_their_names(points):
-    pandas = pytest.importorskip("pandas")
-    polars = pytest.importorskip("polars")
-    x, y = points
-    names = {"left": x[:, 0], "right": x[:, 1]}
-    net = MLPClassifier(4, max_iter=2, random_state=0, early_stopping=True)
-    a = clone(net).fit(pandas.DataFrame(names), pandas.Series(y))
-    b = clone(net).fit(polars.DataFrame(names), y)
-    assert list(a.feature_names_in_) == list(b.feature_names_in_) == ["left", "right"]
-    assert difference(a, b) == difference(a, clone(net).fit(x, y)) == 0.0
-    with pytest.warns(UserWarning, match="valid feature names"):
-        a.predict(x)
-
-
-def test_sample_weight_is_routed(points):
-    x, y = points
-    weight = np.linspace(0.1, 1.0, 90)
-    with sklearn.config_context(enable_metadata_routing=True):
-        net = MLPClassifier(4, max_iter=2, random_state=0).set_fit_request(sample_weight=True)
-        scaler = StandardScaler().set_fit_request(sample_weight=False)
-        routed = make_pipeline(scaler, net).fit(x, y, sample_weight=weight)
-    alone = clone(net).fit(StandardScaler().fit_transform(x), y, sample_weight=weight)
-    assert difference(routed[-1], alone) == 0.0
-
-
-def test_decision_boundary(points):
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("agg")
-    from sklearn.inspection import DecisionBoundaryDisplay
-
-    net = MLPClassifier(4, max_iter=2).fit(*points)
-    shown = DecisionBoundaryDisplay.from_estimator(net, points[0], response_method="predict_proba")
-    assert shown.response.shape[:2] == (100, 100)
-
-
-def test_multilabel_targets():
-    x, y = make_multilabel_classification(60, n_classes=4, random_state=0)
-    net = MLPClassifier(20, max_iter=100, learning_rate_init=0.05, random_state=0).fit(x, y)
-    assert net.predict(x).shape == (60, 4)
-    assert net.score(x, y) > 0.9
-    assert (net.predict_log_proba(x) <= 0).all()
-
-
-def test_probabilities_of_zero_have_finite_logarithms():
-    x, y = np.array([[-1e4], [1e4]]), np.array([0, 1])
-    net = MLPClassifier(2, solver="lbfgs", alpha=0, max_iter=5).fit(x / 1e4, y)
-    net.coefs_ = [1e3 * w for w in net.coefs_]
-    assert np.isfinite(net.predict_log_proba(x)).all()
-
-
-def test_without_scikit_learn_the_error_says_what_to_install():
-    code = "import sys; sys.modules['sklearn.callback'] = None; import cmlp; cmlp.MLPClassifier"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    assert "ImportError: cmlp.estimators needs scikit-learn" in run.stderr
-    assert "pip install cmlp[sklearn]" in run.stderr

@@ -11,18 +11,12 @@ import pytest
 pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 is not there")
 
 import sklearn
-from threadpoolctl import threadpool_limits
 
 import cmlp
 from cmlp import MLPClassifier, MLPRegressor
 from cmlp.estimators import as_river
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """The problems are small, and the machine may be busy."""
-    with threadpool_limits(1):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def weights(net):
