@@ -1,5 +1,7 @@
 """Several runs from different starts."""
 
+import signal
+
 import numpy as np
 import pytest
 from trainer_parts import X, Y, build, ctrl_c_after
@@ -44,7 +46,10 @@ class TestBestOf:
         with pytest.raises(cmlp.DivergenceError, match="all 1 runs"):
             cmlp.best_of(make, (x, x[:, :1]), seeds=[1], epochs=200)
 
-    def test_ctrl_c_ends_all_runs(self, points):
+    @pytest.mark.parametrize("restarts_calls", [False, True])
+    def test_ctrl_c_ends_all_runs(self, restarts_calls, points):
+        # the handlers of polars and asyncio let system calls go on
+        signal.siginterrupt(signal.SIGINT, not restarts_calls)
         timer = ctrl_c_after(0.2)
         timer.start()
         try:
@@ -52,6 +57,7 @@ class TestBestOf:
                 cmlp.best_of(self.build, points, n_runs=4, epochs=10**8)
         finally:
             timer.cancel()
+            signal.siginterrupt(signal.SIGINT, True)
 
     def test_trainers_get_their_threads_back(self, points):
         found = cmlp.best_of(self.build, points, n_runs=2, epochs=1)

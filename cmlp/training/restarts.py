@@ -16,6 +16,7 @@ __all__ = ["Restarts", "best_of"]
 
 # Nets with more parameters than this are trained one after the other, each on all threads.
 _SMALL = 200_000
+_LONGEST_WAIT = 0.05  # seconds until the main thread sees Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _side_by_side(
     trainers: list[Trainer], train: Callable[[Trainer, list[Callback]], float]
 ) -> list[float]:
     """Losses of the runs, each on one thread; Ctrl-C ends them all."""
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
     stop = _Stop()
 
@@ -142,7 +143,13 @@ def _side_by_side(
 
     with ThreadPoolExecutor(_core.default_threads()) as pool:
         try:
-            return list(pool.map(run, trainers))
+            futures = [pool.submit(run, trainer) for trainer in trainers]
+            pending = set(futures)
+            while pending:  # Ctrl-C may not end a wait, where another library handles the signal
+                done, pending = wait(pending, _LONGEST_WAIT, FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+            return [future.result() for future in futures]
         except BaseException:
             stop.now = True
             raise
