@@ -17,8 +17,10 @@ cdef extern from "cmlp.h" nogil:
         CMLP_REFUSED, CMLP_FUSED, CMLP_CHAIN
     ctypedef enum cmlp_layer_kind:
         CMLP_DENSE, CMLP_ACTIVATION, CMLP_PRELU, CMLP_RRELU, CMLP_DROPOUT
-    ctypedef enum cmlp_part:
-        CMLP_WEIGHT, CMLP_BIAS
+    ctypedef enum cmlp_what:
+        CMLP_VALUES, CMLP_GRADIENTS
+    enum:
+        CMLP_WEIGHT, CMLP_BIAS, CMLP_MOST_PARTS
     ctypedef enum cmlp_activation:
         CMLP_IDENTITY, CMLP_SIGMOID, CMLP_TANH, CMLP_RELU, CMLP_LEAKY_RELU, CMLP_ELU, CMLP_GELU, CMLP_SILU
         CMLP_SOFTPLUS, CMLP_SOFTSIGN, CMLP_STEP, CMLP_SOFTMAX, CMLP_N_ACTIVATIONS
@@ -57,15 +59,37 @@ cdef extern from "cmlp.h" nogil:
         int activation
         double param[2]
         int bias
+    ctypedef struct cmlp_extent:
+        size_t channels, height, width
+    ctypedef struct cmlp_part:
+        const char *name
+        int ndim
+        size_t shape[4]
+        int decays
+        double start
+    int cmlp_layer_kind_id(const char *name)
+    const char *cmlp_layer_kind_name(int kind)
+    cmlp_status cmlp_layer_shape(const cmlp_layer_spec *spec, const cmlp_extent *in_, cmlp_extent *out)
     cmlp_status cmlp_layer_new(cmlp_dtype dtype, const cmlp_layer_spec *spec, cmlp_layer **out)
     void cmlp_layer_free(cmlp_layer *layer)
     const cmlp_layer_spec *cmlp_layer_get_spec(const cmlp_layer *layer)
     const char *cmlp_layer_isa(const cmlp_layer *layer)
-    size_t cmlp_layer_count(const cmlp_layer *layer, cmlp_part part)
-    void cmlp_layer_set(cmlp_layer *layer, cmlp_part part, const void *values)
-    void cmlp_layer_get(const cmlp_layer *layer, cmlp_part part, void *values)
-    cmlp_status cmlp_layer_set_grad(cmlp_layer *layer, cmlp_part part, const void *values)
-    void cmlp_layer_get_grad(const cmlp_layer *layer, cmlp_part part, void *values)
+    int cmlp_layer_parts(const cmlp_layer *layer)
+    const cmlp_part *cmlp_layer_part(const cmlp_layer *layer, int part)
+    size_t cmlp_layer_count(const cmlp_layer *layer, int part)
+    void cmlp_layer_set(cmlp_layer *layer, int part, const void *values)
+    void cmlp_layer_get(const cmlp_layer *layer, int part, void *values)
+    cmlp_status cmlp_layer_set_grad(cmlp_layer *layer, int part, const void *values)
+    void cmlp_layer_get_grad(const cmlp_layer *layer, int part, void *values)
+    void cmlp_layer_set_trainable(cmlp_layer *layer, int on)
+    int cmlp_layer_trainable(const cmlp_layer *layer)
+    cmlp_status cmlp_layers_join(cmlp_layer **layers, size_t n_layers)
+    size_t cmlp_flat_count(cmlp_layer **layers, size_t n_layers)
+    void cmlp_flat_get(cmlp_layer **layers, size_t n_layers, cmlp_what what, void *values)
+    cmlp_status cmlp_flat_set(cmlp_layer **layers, size_t n_layers, cmlp_what what, const void *values)
+    cmlp_status cmlp_flat_lerp(cmlp_layer **layers, cmlp_layer **others, size_t n_layers, double tau)
+    cmlp_status cmlp_layers_hold(cmlp_layer **layers, size_t n_layers)
+    void cmlp_layers_release(cmlp_layer **layers, size_t n_layers)
 
     ctypedef struct cmlp_optimizer:
         pass
@@ -79,9 +103,9 @@ cdef extern from "cmlp.h" nogil:
     cmlp_optimizer_spec *cmlp_optimizer_settings(cmlp_optimizer *opt)
     uint64_t cmlp_optimizer_steps(const cmlp_optimizer *opt)
     void cmlp_optimizer_set_steps(cmlp_optimizer *opt, uint64_t steps)
-    void cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, size_t layer, cmlp_part part, void *values)
-    void cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, size_t layer, cmlp_part part, const void *values)
-    cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr)
+    void cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, void *values)
+    void cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, const void *values)
+    cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr, double weight_sum)
 
     ctypedef struct cmlp_plan:
         pass
@@ -91,6 +115,7 @@ cdef extern from "cmlp.h" nogil:
         size_t batch
         int n_threads
         uint64_t seed
+        size_t first_layer
     ctypedef struct cmlp_data:
         const void *x
         const int64_t *labels
@@ -113,8 +138,11 @@ cdef extern from "cmlp.h" nogil:
         uint64_t n_losses
         int (*poll)(void *ctx) noexcept nogil
         void *poll_ctx
+        int held
     cmlp_status cmlp_plan_new(const cmlp_plan_spec *spec, cmlp_layer **layers, size_t n_layers,
                               cmlp_optimizer *opt, cmlp_plan **out)
+    cmlp_status cmlp_plan_like(const cmlp_plan *like, uint64_t seed, cmlp_layer **layers, size_t n_layers,
+                               cmlp_optimizer *opt, cmlp_plan **out)
     void cmlp_plan_free(cmlp_plan *plan)
     cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan)
     int cmlp_plan_threads(const cmlp_plan *plan)

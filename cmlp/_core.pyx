@@ -14,8 +14,6 @@ import numpy as np
 
 cnp.import_array()
 
-cdef dict KINDS = {"dense": CMLP_DENSE, "activation": CMLP_ACTIVATION, "prelu": CMLP_PRELU,
-                   "rrelu": CMLP_RRELU, "dropout": CMLP_DROPOUT}
 cdef tuple SLOT_NAMES = (("velocity",), ("m", "v"), ("m", "v"), ("v", "velocity"), ("v",))
 
 
@@ -121,6 +119,13 @@ def losses():
             for i in range(CMLP_N_LOSSES)}
 
 
+def layer_kinds():
+    kinds = []
+    while cmlp_layer_kind_name(len(kinds)) != NULL:
+        kinds.append(cmlp_layer_kind_name(len(kinds)).decode())
+    return kinds
+
+
 def pair_mode(str activation, str loss):
     mode = cmlp_pair_mode(activation_id(activation), loss_id(loss))
     return "fused" if mode == CMLP_FUSED else "chain" if mode == CMLP_CHAIN else "refused"
@@ -203,15 +208,18 @@ cdef class Layer:
     cdef readonly str activation
 
     def __cinit__(self, str kind, n_in, n_out, dtype="float32", str activation="identity", param=None, bint bias=True):
-        if kind not in KINDS:
-            raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(KINDS)}")
+        cdef int number = cmlp_layer_kind_id(kind.encode())
+        cdef cmlp_extent shape
+        if number < 0:
+            raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(layer_kinds())}")
         n_in, n_out = whole("n_in", n_in, 2**48), whole("n_out", n_out, 2**48)
-        if kind != "dense" and n_in != n_out:
-            raise ValueError(f"n_out: got {n_out}, expected {n_in}, the same as n_in")
         self.type = dtype_id(dtype)
         self.kind, self.activation = kind, activation
-        self.spec.kind, self.spec.n_in, self.spec.n_out = KINDS[kind], n_in, n_out
+        self.spec.kind, self.spec.n_in, self.spec.n_out = <cmlp_layer_kind>number, n_in, n_out
         self.spec.activation, self.spec.bias = activation_id(activation), bias
+        shape.channels, shape.height, shape.width = n_in, 1, 1
+        if cmlp_layer_shape(&self.spec, &shape, &shape) < 0 or shape.channels != n_out:
+            raise ValueError(f"n_out: got {n_out}, expected {shape.channels}, the same as n_in")
         if param is None:
             param = cmlp_activation_default(self.spec.activation)
         low, high = param if isinstance(param, tuple) else (param, 0.0)
@@ -243,26 +251,42 @@ cdef class Layer:
 
     @property
     def n_parameters(self):
-        return cmlp_layer_count(self.ptr, CMLP_WEIGHT) + cmlp_layer_count(self.ptr, CMLP_BIAS)
+        return sum([cmlp_layer_count(self.ptr, i) for i in range(cmlp_layer_parts(self.ptr))])
 
     @property
     def shapes(self):
         found = {}
-        if cmlp_layer_count(self.ptr, CMLP_WEIGHT):
-            found["weight"] = (self.spec.n_out, self.spec.n_in)
-        if cmlp_layer_count(self.ptr, CMLP_BIAS):
-            found["slope" if self.kind == "prelu" else "bias"] = (self.spec.n_out,)
+        cdef const cmlp_part *part
+        for i in range(cmlp_layer_parts(self.ptr)):
+            part = cmlp_layer_part(self.ptr, i)
+            found[part.name.decode()] = tuple([part.shape[a] for a in range(part.ndim)])
         return found
 
-    cdef cmlp_part part(self, str name) except *:
-        if name not in self.shapes:
-            raise ValueError(f"name: got {name!r}, expected one of {', '.join(self.shapes) or 'none'}")
-        return CMLP_WEIGHT if name == "weight" else CMLP_BIAS
+    @property
+    def decays(self):
+        return {cmlp_layer_part(self.ptr, i).name.decode(): bool(cmlp_layer_part(self.ptr, i).decays)
+                for i in range(cmlp_layer_parts(self.ptr))}
 
-    cdef cnp.ndarray empty(self, cmlp_part part):
-        if part == CMLP_WEIGHT:
-            return new_array(typenum_of(self.type), self.spec.n_out, self.spec.n_in)
-        return new_array(typenum_of(self.type), self.spec.n_out)
+    @property
+    def trainable(self):
+        return bool(cmlp_layer_trainable(self.ptr))
+
+    @trainable.setter
+    def trainable(self, bint on):
+        cmlp_layer_set_trainable(self.ptr, on)
+
+    cdef int part(self, str name) except -1:
+        for i in range(cmlp_layer_parts(self.ptr)):
+            if cmlp_layer_part(self.ptr, i).name.decode() == name:
+                return i
+        raise ValueError(f"name: got {name!r}, expected one of {', '.join(self.shapes) or 'none'}")
+
+    cdef cnp.ndarray empty(self, int number):
+        cdef const cmlp_part *part = cmlp_layer_part(self.ptr, number)
+        cdef cnp.npy_intp dims[4]
+        for a in range(part.ndim):
+            dims[a] = part.shape[a]
+        return cnp.PyArray_EMPTY(part.ndim, dims, typenum_of(self.type), 0)
 
     cdef cnp.ndarray packable(self, str name, value):
         a = np.require(value, self.dtype, ["C", "A", "E"])
@@ -271,25 +295,25 @@ cdef class Layer:
         return a
 
     def get(self, str name):
-        cdef cmlp_part part = self.part(name)
+        cdef int part = self.part(name)
         cdef cnp.ndarray out = self.empty(part)
         cmlp_layer_get(self.ptr, part, cnp.PyArray_DATA(out))
         out.flags.writeable = False
         return out
 
     def set(self, str name, value):
-        cdef cmlp_part part = self.part(name)
+        cdef int part = self.part(name)
         cmlp_layer_set(self.ptr, part, cnp.PyArray_DATA(self.packable(name, value)))
 
     def get_grad(self, str name):
-        cdef cmlp_part part = self.part(name)
+        cdef int part = self.part(name)
         cdef cnp.ndarray out = self.empty(part)
         cmlp_layer_get_grad(self.ptr, part, cnp.PyArray_DATA(out))
         out.flags.writeable = False
         return out
 
     def set_grad(self, str name, value):
-        cdef cmlp_part part = self.part(name)
+        cdef int part = self.part(name)
         check(cmlp_layer_set_grad(self.ptr, part, cnp.PyArray_DATA(self.packable(name, value))))
 
     def copy(self):
@@ -310,6 +334,48 @@ cdef int check_alike(tuple layers) except -1:
     if len({id(layer) for layer in layers}) != len(layers):
         raise ValueError("layers: one of them stands there twice")
     return 0
+
+
+@cython.final
+cdef class LayerList:
+    cdef cmlp_layer **ptr
+    cdef size_t n
+    cdef readonly tuple layers
+    cdef readonly Py_ssize_t n_parameters
+
+    def __cinit__(self, layers):
+        self.layers = tuple(layers)
+        check_alike(self.layers)
+        self.n = len(self.layers)
+        self.ptr = layer_pointers(self.layers)
+        self.n_parameters = cmlp_flat_count(self.ptr, self.n)
+
+    def __dealloc__(self):
+        free(self.ptr)
+
+    def join(self):
+        check(cmlp_layers_join(self.ptr, self.n))
+
+    def get(self, bint gradients=False):
+        cdef cnp.ndarray values = new_array(typenum_of((<Layer>self.layers[0]).type), self.n_parameters)
+        cmlp_flat_get(self.ptr, self.n, CMLP_GRADIENTS if gradients else CMLP_VALUES, cnp.PyArray_DATA(values))
+        return values
+
+    def set(self, values, bint gradients=False):
+        cdef void *data = data_of(values, "values", typenum_of((<Layer>self.layers[0]).type), 1,
+                                  self.n_parameters, -1)
+        check(cmlp_flat_set(self.ptr, self.n, CMLP_GRADIENTS if gradients else CMLP_VALUES, data))
+
+    def lerp(self, LayerList other not None, double tau):
+        if other.n != self.n:
+            raise ValueError(f"other: got {other.n} layers, expected {self.n}")
+        check(cmlp_flat_lerp(self.ptr, other.ptr, self.n, tau))
+
+    def hold(self):
+        check(cmlp_layers_hold(self.ptr, self.n))
+
+    def release(self):
+        cmlp_layers_release(self.ptr, self.n)
 
 
 cdef cmlp_layer **layer_pointers(tuple layers) except NULL:
@@ -358,21 +424,20 @@ cdef cmlp_optimizer_spec settings_of(str kind, dict options) except *:
 @cython.final
 cdef class State:
     cdef cmlp_optimizer *ptr
-    cdef readonly tuple layers
+    cdef LayerList of
     cdef readonly str kind
 
     def __cinit__(self, layers, str kind, **options):
         cdef cmlp_optimizer_spec spec = settings_of(kind, options)
-        self.layers, self.kind = tuple(layers), kind
-        check_alike(self.layers)
-        cdef cmlp_layer **pointers = layer_pointers(self.layers)
-        try:
-            check(cmlp_optimizer_new(&spec, pointers, len(self.layers), &self.ptr))
-        finally:
-            free(pointers)
+        self.of, self.kind = LayerList(layers), kind
+        check(cmlp_optimizer_new(&spec, self.of.ptr, self.of.n, &self.ptr))
 
     def __dealloc__(self):
         cmlp_optimizer_free(self.ptr)
+
+    @property
+    def layers(self):
+        return self.of.layers
 
     @property
     def step_count(self):
@@ -385,49 +450,32 @@ cdef class State:
     def set_options(self, **options):
         fill_settings(cmlp_optimizer_settings(self.ptr), options)
 
-    cdef list parts(self):
-        """(layer number, part, shape) of every parameter, in flat order."""
-        found = []
-        for i, layer in enumerate(self.layers):
-            for name, shape in layer.shapes.items():
-                found.append((i, CMLP_WEIGHT if name == "weight" else CMLP_BIAS, shape))
-        return found
-
     def get_slots(self):
         found = {}
         cdef cnp.ndarray values
         for slot, name in enumerate(SLOT_NAMES[cmlp_optimizer_settings(self.ptr).kind]):
-            pieces = []
-            for i, part, shape in self.parts():
-                values = np.empty(shape, self.layers[0].dtype)
-                cmlp_optimizer_get_slot(self.ptr, slot, i, part, cnp.PyArray_DATA(values))
-                pieces.append(values.ravel())
-            found[name] = np.concatenate(pieces) if pieces else np.empty(0, self.layers[0].dtype)
+            values = np.empty(self.of.n_parameters, self.layers[0].dtype)
+            cmlp_optimizer_get_slot(self.ptr, slot, cnp.PyArray_DATA(values))
+            found[name] = values
         return found
 
     def set_slots(self, slots):
         names = SLOT_NAMES[cmlp_optimizer_settings(self.ptr).kind]
-        total = sum(layer.n_parameters for layer in self.layers)
+        total = self.of.n_parameters
         if set(slots) != set(names):
             raise ValueError(f"slots: got {sorted(slots)}, expected {sorted(names)}")
         flat = {name: np.require(slots[name], self.layers[0].dtype, ["C", "A", "E"]) for name in names}
         for name in names:
             if flat[name].shape != (total,):
                 raise ValueError(f"slots: {name} has shape {flat[name].shape}, expected ({total},)")
-        cdef cnp.ndarray values
         for slot, name in enumerate(names):
-            at = 0
-            for i, part, shape in self.parts():
-                size = int(np.prod(shape))
-                values = flat[name][at:at + size]
-                cmlp_optimizer_set_slot(self.ptr, slot, i, part, cnp.PyArray_DATA(values))
-                at += size
+            cmlp_optimizer_set_slot(self.ptr, slot, cnp.PyArray_DATA(<cnp.ndarray>flat[name]))
 
-    def step(self, double lr, n_threads=1):
+    def step(self, double lr, double weight_sum=1.0):
         check_rate("lr", lr)
         cdef cmlp_status status
         with nogil:
-            status = cmlp_optimizer_step(self.ptr, lr)
+            status = cmlp_optimizer_step(self.ptr, lr, weight_sum)
         check(status)
 
 

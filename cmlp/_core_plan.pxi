@@ -14,7 +14,7 @@ cdef int poll_signals(void *ctx) noexcept nogil:
 @cython.final
 cdef class Plan:
     cdef cmlp_plan *ptr
-    cdef readonly tuple layers
+    cdef LayerList of
     cdef readonly State state
     cdef readonly Py_ssize_t batch_size
     cdef Py_ssize_t n_in, n_out, rows_at_once
@@ -26,12 +26,13 @@ cdef class Plan:
     cdef public bint keep_norms
     cdef readonly object last_norms
 
-    def __cinit__(self, layers, batch_size, loss=None, State state=None, n_threads=None, seed=0):
+    def __cinit__(self, layers, batch_size, loss=None, State state=None, n_threads=None, seed=0,
+                  Py_ssize_t first_layer=0):
         cdef cmlp_plan_spec spec
-        self.layers, self.state = tuple(layers), state
+        self.of, self.state = LayerList(layers), state
         self.batch_size = spec.batch = whole("batch_size", batch_size, 2**40)
         spec.n_threads = thread_count(n_threads)
-        spec.seed = seed & 0xFFFFFFFFFFFFFFFF
+        spec.seed, spec.first_layer = seed & 0xFFFFFFFFFFFFFFFF, first_layer
         spec.loss, spec.loss_param = -1, 0.0
         self.has_loss = loss is not None
         if loss is not None:
@@ -42,11 +43,7 @@ cdef class Plan:
                 spec.loss_param = 0.0
             self.takes_labels = spec.loss == CMLP_SOFTMAX_CROSS_ENTROPY
         self.check_chain(loss)
-        cdef cmlp_layer **pointers = layer_pointers(self.layers)
-        try:
-            check(cmlp_plan_new(&spec, pointers, len(self.layers), NULL if state is None else state.ptr, &self.ptr))
-        finally:
-            free(pointers)
+        check(cmlp_plan_new(&spec, self.of.ptr, self.of.n, NULL if state is None else state.ptr, &self.ptr))
         self.n_in, self.n_out = self.layers[0].n_in, self.layers[len(self.layers) - 1].n_out
         self.dtype = (<Layer>self.layers[0]).type
         self.typenum = typenum_of(self.dtype)
@@ -58,7 +55,6 @@ cdef class Plan:
         cmlp_plan_free(self.ptr)
 
     cdef int check_chain(self, loss) except -1:
-        check_alike(self.layers)
         if self.state is not None:
             if loss is None:
                 raise ValueError("loss: got None, expected one: the plan has an optimizer")
@@ -78,6 +74,10 @@ cdef class Plan:
             raise ValueError(f"loss: {loss[0]} does not go with {last.activation} outputs; give the last layer "
                              "no activation, or the one that belongs to the loss")
         return 0
+
+    @property
+    def layers(self):
+        return self.of.layers
 
     @property
     def n_threads(self):
@@ -141,7 +141,7 @@ cdef class Plan:
         return 0
 
     def fit(self, x, y, sample_weight, epochs, bint shuffle, lr, momentum=None, max_steps=None,
-            order=None):
+            order=None, bint held=False):
         cdef cmlp_data data
         cdef cmlp_run run
         cdef cmlp_status status
@@ -177,7 +177,7 @@ cdef class Plan:
         if self.keep_norms:
             norms = new_array(cnp.NPY_FLOAT64, epochs)
             run.norms = <double *>cnp.PyArray_DATA(<cnp.ndarray>norms)
-        run.poll, run.poll_ctx = poll_signals, <void *>errors
+        run.poll, run.poll_ctx, run.held = poll_signals, <void *>errors, held
         with nogil:
             status = cmlp_fit(self.ptr, &data, &run)
         check(status)

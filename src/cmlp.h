@@ -1,8 +1,9 @@
 /* cmlp: multilayer perceptrons on a CPU.  The public C interface.
  *
  * Layers own their parameters.  An optimizer owns its settings and its state for a list of layers.  A plan
- * chains layers, with a loss and an optimizer or without, into steps over one arena, and runs them: nothing
- * is allocated in a step.
+ * chains layers, with a loss and an optimizer or without, into ops over one workspace, and runs them: nothing
+ * is allocated in a step, which is one minibatch and its update.  Plans of nets of the same shapes can share
+ * their layout.
  *
  * Data is row-major and of one element type throughout: x (batch, n_in), y (batch, n_out), weights
  * (n_out, n_in), biases (n_out).  Inside, weights are packed in the order that the products want; get and set
@@ -93,37 +94,86 @@ cmlp_pair cmlp_pair_mode(int activation, int loss);
 
 typedef enum { CMLP_DENSE, CMLP_ACTIVATION, CMLP_PRELU, CMLP_RRELU, CMLP_DROPOUT } cmlp_layer_kind;
 
+int cmlp_layer_kind_id(const char *name); /* "dense", "activation", ...; -1 where unknown */
+const char *cmlp_layer_kind_name(int kind); /* NULL where unknown */
+
 typedef struct {
     cmlp_layer_kind kind;
     size_t n_in, n_out;  /* equal except for CMLP_DENSE */
     int activation;      /* CMLP_DENSE: fused; CMLP_ACTIVATION: the function */
-    double param[2];     /* of the activation; dropout: the rate; rrelu: lower, upper slope */
-    int bias;            /* CMLP_DENSE: 0 leaves the bias out */
+    double param[2]; /* of the activation; dropout: the rate; rrelu: lower, upper slope; prelu: the first
+                        slope */
+    int bias; /* CMLP_DENSE: 0 leaves the bias out */
 } cmlp_layer_spec;
 
-typedef struct cmlp_layer cmlp_layer;
-typedef enum { CMLP_WEIGHT, CMLP_BIAS } cmlp_part; /* PReLU's slopes are its bias part */
+/* A shape without its batch; a flat one is (n, 1, 1). */
+typedef struct {
+    size_t channels, height, width;
+} cmlp_extent;
 
-/* Parameters start as zeros, PReLU's slopes as param[0]. */
+/* The output shape of such a layer for an input shape; CMLP_E_ARGUMENT if that does not fit. */
+cmlp_status cmlp_layer_shape(const cmlp_layer_spec *spec, const cmlp_extent *in, cmlp_extent *out);
+
+#define CMLP_MOST_PARTS 2
+/* A part of a layer's parameters.  Dense layers have a weight (n_out, n_in) and a bias (n_out), a PReLU its
+ * slopes (n_out). */
+typedef struct {
+    const char *name;
+    int ndim;
+    size_t shape[4];
+    int decays; /* weight decay and L1 act on it */
+    double start; /* its values in a new layer */
+} cmlp_part;
+enum { CMLP_WEIGHT, CMLP_BIAS }; /* the parts of a dense layer */
+
+typedef struct cmlp_layer cmlp_layer;
+
+/* Parameters start as their parts say: zeros, PReLU's slopes as param[0]. */
 cmlp_status cmlp_layer_new(cmlp_dtype dtype, const cmlp_layer_spec *spec, cmlp_layer **out);
 void cmlp_layer_free(cmlp_layer *layer);
 const cmlp_layer_spec *cmlp_layer_get_spec(const cmlp_layer *layer);
 const char *cmlp_layer_isa(const cmlp_layer *layer);
-/* Elements of a part in the user's layout; 0 if the layer has none. */
-size_t cmlp_layer_count(const cmlp_layer *layer, cmlp_part part);
-void cmlp_layer_set(cmlp_layer *layer, cmlp_part part, const void *values);
-void cmlp_layer_get(const cmlp_layer *layer, cmlp_part part, void *values);
+/* The layer's parts, in the order of the flat vector: `part` is from 0 to cmlp_layer_parts(layer) - 1. */
+int cmlp_layer_parts(const cmlp_layer *layer);
+const cmlp_part *cmlp_layer_part(const cmlp_layer *layer, int part);
+/* Elements of a part in the user's layout; 0 if the layer does not have it. */
+size_t cmlp_layer_count(const cmlp_layer *layer, int part);
+void cmlp_layer_set(cmlp_layer *layer, int part, const void *values);
+void cmlp_layer_get(const cmlp_layer *layer, int part, void *values);
 /* Gradients of the last backward pass, zeros before. */
-cmlp_status cmlp_layer_set_grad(cmlp_layer *layer, cmlp_part part, const void *values);
-void cmlp_layer_get_grad(const cmlp_layer *layer, cmlp_part part, void *values);
+cmlp_status cmlp_layer_set_grad(cmlp_layer *layer, int part, const void *values);
+void cmlp_layer_get_grad(const cmlp_layer *layer, int part, void *values);
+/* Off: plans and optimizers made from now on leave its parameters alone and spend nothing on their gradients,
+ * which are zeros.  On at first. */
+void cmlp_layer_set_trainable(cmlp_layer *layer, int on);
+int cmlp_layer_trainable(const cmlp_layer *layer);
+
+/* ---- the parameters of a net's layers as one vector: layer after layer, part after part, each in C order
+ * ---- */
+
+typedef enum { CMLP_VALUES, CMLP_GRADIENTS } cmlp_what;
+
+/* Moves the parameters of layers of one type and instruction set into one block, in the order of the flat
+ * vector, each part packed.  Nobody else may use the layers meanwhile; plans stay valid. */
+cmlp_status cmlp_layers_join(cmlp_layer *const *layers, size_t n_layers);
+size_t cmlp_flat_count(cmlp_layer *const *layers, size_t n_layers);
+void cmlp_flat_get(cmlp_layer *const *layers, size_t n_layers, cmlp_what what, void *values);
+cmlp_status cmlp_flat_set(cmlp_layer *const *layers, size_t n_layers, cmlp_what what, const void *values);
+/* w <- (1 - tau) w + tau w_other, over layers of the same shapes, type and instruction set. */
+cmlp_status cmlp_flat_lerp(cmlp_layer *const *layers, cmlp_layer *const *others, size_t n_layers, double tau);
+
+/* Keeps everybody but their holder from training the layers; CMLP_E_BUSY if one of them is held or being
+ * trained.  A run whose `held` is set is the holder's. */
+cmlp_status cmlp_layers_hold(cmlp_layer *const *layers, size_t n_layers);
+void cmlp_layers_release(cmlp_layer *const *layers, size_t n_layers);
 
 /* ---- optimizers ---- */
 
 typedef struct {
     int kind;
     double momentum, nesterov, weight_decay, l1, beta1, beta2, eps, rho, clip_value, clip_norm;
-    double decay_over_batch; /* not 0: weight_decay and l1 are divided by the minibatch's weight */
-    double eps_inside;       /* not 0: Adam's eps is not scaled by the bias correction */
+    double decay_over_batch; /* not 0: weight_decay and l1 are divided by the minibatch's weight sum */
+    double eps_inside; /* not 0: Adam's eps is not scaled by the bias correction */
 } cmlp_optimizer_spec;
 
 typedef struct cmlp_optimizer cmlp_optimizer;
@@ -135,42 +185,44 @@ void cmlp_optimizer_free(cmlp_optimizer *opt);
 cmlp_optimizer_spec *cmlp_optimizer_settings(cmlp_optimizer *opt);
 uint64_t cmlp_optimizer_steps(const cmlp_optimizer *opt);
 void cmlp_optimizer_set_steps(cmlp_optimizer *opt, uint64_t steps);
-/* The slot of one layer's part, in the user's layout. */
-void cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, size_t layer, cmlp_part part, void *values);
-void cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, size_t layer, cmlp_part part, const void *values);
-/* One update of every layer from the gradients in it. */
-cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr);
+/* A slot of the optimizer's state, in the order of the flat vector. */
+void cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, void *values);
+void cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, const void *values);
+/* One update of every trainable layer from the gradients in it, those of a minibatch of this weight sum (its
+ * rows where samples have no weights). */
+cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr, double weight_sum);
 
 /* ---- plans ---- */
 
 typedef struct cmlp_plan cmlp_plan;
 
 typedef struct {
-    int loss;            /* a cmlp_loss, or -1 */
-    double loss_param;   /* huber: where it turns linear; softmax cross-entropy: label smoothing */
-    size_t batch;        /* most rows of a minibatch */
-    int n_threads;       /* most threads; 0: cmlp_default_threads() */
-    uint64_t seed;       /* of the order of samples and of dropout */
+    int loss; /* a cmlp_loss, or -1 */
+    double loss_param; /* huber: where it turns linear; softmax cross-entropy: label smoothing */
+    size_t batch; /* most rows of a minibatch */
+    int n_threads; /* most threads; 0: cmlp_default_threads() */
+    uint64_t seed; /* of the order of samples and of random factors */
+    size_t first_layer; /* place of the first layer in a net of several plans: layers draw by their place */
 } cmlp_plan_spec;
 
 /* Data to train on: exactly one of labels and t.  Nothing is copied or changed. */
 typedef struct {
-    const void *x;           /* (n, n_in) */
-    const int64_t *labels;   /* (n), 0..n_out-1 */
-    const void *t;           /* (n, n_out) */
-    const void *weight;      /* (n) or NULL */
+    const void *x; /* (n, n_in) */
+    const int64_t *labels; /* (n), 0..n_out-1 */
+    const void *t; /* (n, n_out) */
+    const void *weight; /* (n) or NULL */
     size_t n;
 } cmlp_data;
 
 /* Where training stands.  The order of samples is a function of the seed and the epoch. */
 typedef struct {
-    uint64_t epoch, step;            /* epochs done; steps done in this one */
-    double loss_sum, weight_sum;     /* of the epoch so far */
+    uint64_t epoch, step; /* epochs done; steps done in this one */
+    double loss_sum, weight_sum; /* of the epoch so far */
 } cmlp_cursor;
 
 typedef struct {
-    uint64_t epochs;                 /* to run, counted from the cursor's epoch */
-    uint64_t max_steps;              /* stop after so many steps; 0: no limit */
+    uint64_t epochs; /* to run, counted from the cursor's epoch */
+    uint64_t max_steps; /* stop after so many steps; 0: no limit */
     int shuffle;
     const int64_t *order; /* (epochs, n) samples in the order wanted, shuffle is then not looked at;
                              or NULL */
@@ -184,11 +236,16 @@ typedef struct {
     uint64_t n_losses; /* out: how many */
     int (*poll)(void *ctx); /* called by the calling thread about every 50 ms; not 0: stop */
     void *poll_ctx;
+    int held; /* not 0: the caller holds the layers (cmlp_layers_hold) */
 } cmlp_run;
 
 /* optimizer may be NULL: such a plan only computes (forward, backward, predict). */
 cmlp_status cmlp_plan_new(const cmlp_plan_spec *spec, cmlp_layer *const *layers, size_t n_layers,
                           cmlp_optimizer *opt, cmlp_plan **out);
+/* A plan for another net of the same shapes, type and trainable layers, which shares the layout of `like`:
+ * the memory is its own.  opt as in `like`: one, or NULL. */
+cmlp_status cmlp_plan_like(const cmlp_plan *like, uint64_t seed, cmlp_layer *const *layers, size_t n_layers,
+                           cmlp_optimizer *opt, cmlp_plan **out);
 void cmlp_plan_free(cmlp_plan *plan);
 cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan);
 int cmlp_plan_threads(const cmlp_plan *plan);

@@ -5,57 +5,37 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define POLL_SECONDS 0.05
-
-void cmlp_poll(void *ctx)
-{
-    fit *f = ctx;
-    if (!f->run->poll || cmlp_now() < f->next_poll)
-        return;
-    if (f->run->poll(f->run->poll_ctx))
-        atomic_store_explicit(&f->stop, 1, memory_order_relaxed);
-    f->next_poll = cmlp_now() + POLL_SECONDS;
-}
-
 static double weight_at(const fit *f, size_t sample)
 {
-    return f->plan->k->size == sizeof(float) ? (double)((const float *)f->data->weight)[sample]
-                                             : ((const double *)f->data->weight)[sample];
-}
-
-static int all_finite(const cmlp_plan *plan, size_t n, const void *x)
-{
-    return plan->k->all_within(n, x, -HUGE_VAL, HUGE_VAL);
+    return f->plan->layout->k->size == sizeof(float) ? (double)((const float *)f->data->weight)[sample]
+                                                     : ((const double *)f->data->weight)[sample];
 }
 
 static int finite_parameters(const cmlp_plan *plan)
 {
     for (size_t i = 0; i < plan->n_layers; i++) {
         const cmlp_layer *l = plan->layers[i];
-        if (l->w && !all_finite(plan, cmlp_weight_size(l), l->w))
-            return 0;
-        if (l->b && !all_finite(plan, l->pad_out, l->b))
-            return 0;
+        for (int part = 0; part < l->n_parts; part++)
+            if (!l->k->all_within(panels_size(&l->layout[part].panels), l->parts[part].value, -HUGE_VAL,
+                                  HUGE_VAL))
+                return 0;
     }
     return 1;
 }
 
 /* ---- the loop ---- */
 
-/* Samples whose order takes some tens of milliseconds. */
-#define SHUFFLED_AT_ONCE ((size_t)1 << 20)
-
 static void shuffle(fit *f, uint64_t epoch)
 {
     cmlp_plan *plan = f->plan;
     for (size_t i = 0; i < f->data->n; i++)
         plan->order[i] = (int64_t)i;
-    for (size_t end = f->data->n; end && !atomic_load_explicit(&f->stop, memory_order_relaxed);) {
+    for (size_t end = f->data->n; end && !is_stopped(&f->poll);) {
         size_t first = end > SHUFFLED_AT_ONCE ? end - SHUFFLED_AT_ONCE : 0;
-        cmlp_shuffle(first, end, plan->spec.seed, epoch, plan->order);
+        cmlp_shuffle(first, end, plan->seed, epoch, plan->order);
         end = first;
         if (end)
-            cmlp_poll(f);
+            poll_caller(&f->poll);
     }
 }
 
@@ -65,7 +45,7 @@ static double value_at(const double *values, size_t n, uint64_t step)
 }
 
 /* What the step needs to know; the same in every thread. */
-static void prepare(stage *st, uint64_t done, const cmlp_cursor *at)
+static void prepare(step *st, uint64_t done, const cmlp_cursor *at)
 {
     const fit *f = st->f;
     const cmlp_plan *plan = f->plan;
@@ -73,42 +53,41 @@ static void prepare(stage *st, uint64_t done, const cmlp_cursor *at)
     st->order = run->order     ? run->order + (at->epoch - f->start.epoch) * f->data->n
                 : run->shuffle ? plan->order
                                : NULL;
-    st->first = (size_t)at->step * plan->spec.batch;
-    st->rows = cmlp_min(plan->spec.batch, f->data->n - st->first);
-    st->mass = (double)st->rows;
+    st->first = (size_t)at->step * plan->layout->spec.batch;
+    st->rows = cmlp_min(plan->layout->spec.batch, f->data->n - st->first);
+    st->weight_sum = (double)st->rows;
     if (f->data->weight) {
-        st->mass = 0.0;
+        st->weight_sum = 0.0;
         for (size_t r = 0; r < st->rows; r++)
-            st->mass += weight_at(f, sample_at(st, r));
+            st->weight_sum += weight_at(f, sample_at(st, r));
     }
-    st->scale = st->mass > 0.0 ? 1.0 / st->mass : 0.0;
+    st->scale = st->weight_sum > 0.0 ? 1.0 / st->weight_sum : 0.0;
     if (!plan->opt) {
-        st->pass = (pass){.training = 1, .for_loss = 1, .seed = plan->spec.seed, .t = plan->forwards};
+        st->pass = (pass){.training = 1, .for_loss = 1, .seed = plan->seed, .t = plan->forwards};
         return;
     }
     uint64_t t = plan->opt->steps + done + 1;
-    st->pass = (pass){.training = 1, .for_loss = 1, .seed = plan->spec.seed, .t = t};
+    st->pass = (pass){.training = 1, .for_loss = 1, .seed = plan->seed, .t = t};
     double lr = value_at(run->lr, run->n_lr, done);
     double momentum =
         run->momentum ? value_at(run->momentum, run->n_momentum, done) : plan->opt->spec.momentum;
-    st->weight_args = cmlp_weight_args(&plan->opt->spec, t, lr, momentum, st->mass);
-    st->bias_args = cmlp_bias_args(st->weight_args);
+    cmlp_step_args(&plan->opt->spec, t, lr, momentum, st->weight_sum, st->args);
 }
 
 /* The minibatch's loss, from the blocks' in their order; every thread sums it for itself. */
-static double batch_loss(const stage *st)
+static double batch_loss(const step *st)
 {
     double sum = 0.0;
-    for (size_t b = 0; b < (st->rows + ROW_BLOCK - 1) / ROW_BLOCK; b++)
+    for (size_t b = 0; b < blocks_of(st->rows); b++)
         sum += st->f->plan->partial[b];
     return sum;
 }
 
 /* Counts a step in; true at the end of an epoch. */
-static int advance(const fit *f, const stage *st, double loss, cmlp_cursor *at)
+static int advance(const fit *f, const step *st, double loss, cmlp_cursor *at)
 {
     at->loss_sum += loss;
-    at->weight_sum += st->mass;
+    at->weight_sum += st->weight_sum;
     if (++at->step < f->steps_per_epoch)
         return 0;
     at->step = 0;
@@ -133,7 +112,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
     fit *f = ctx;
     cmlp_plan *plan = f->plan;
     const cmlp_run *run = f->run;
-    stage st = {.f = f, .thread = thread, .n_threads = n_threads};
+    step st = {.f = f, .thread = thread, .n_threads = n_threads};
     cmlp_cursor at = f->start;
     cmlp_status status = CMLP_OK;
     int epoch_begins = 1, kept = 0;
@@ -145,11 +124,11 @@ static void fit_share(void *ctx, int thread, int n_threads)
             cmlp_wait(&plan->barrier, n_threads);
         }
         prepare(&st, done, &at);
-        cmlp_rows_stage(&st);
-        if (thread == 0 && done % plan->poll_every == 0)
-            cmlp_poll(f);
+        cmlp_step_rows(&st);
+        if (thread == 0 && done % plan->layout->poll_every == 0)
+            poll_caller(&f->poll);
         if (thread == 0)
-            f->stopped = atomic_load_explicit(&f->stop, memory_order_relaxed);
+            f->stopped = is_stopped(&f->poll);
         cmlp_wait(&plan->barrier, n_threads);
         double loss = batch_loss(&st);
         /* A step that was stopped, or whose loss is not a number, changes nothing. */
@@ -163,12 +142,12 @@ static void fit_share(void *ctx, int thread, int n_threads)
             break;
         if (f->keep_good && epoch_begins) {
             /* The loss has just shown that the parameters the last epoch ended with are good. */
-            cmlp_keep_good(plan, thread, n_threads);
+            cmlp_keep_good(f, thread, n_threads);
             kept = 1;
         }
-        cmlp_units_stage(&st);
+        cmlp_step_spans(&st);
         cmlp_wait(&plan->barrier, n_threads);
-        for (size_t i = 0; thread == 0 && run->norms && i < plan->n_units; i++)
+        for (size_t i = 0; thread == 0 && run->norms && i < plan->layout->n_spans; i++)
             f->norm_sum += plan->squares[i];
         done++;
         epoch_begins = advance(f, &st, loss, &at);
@@ -183,13 +162,12 @@ static void fit_share(void *ctx, int thread, int n_threads)
 
 static cmlp_status prepare_fit(cmlp_plan *plan, const fit *f)
 {
-    if (cmlp_whole_gradients(plan) && cmlp_plan_need_grads(plan))
+    if (cmlp_keeps_gradients(f) && cmlp_plan_need_gradients(plan))
         return CMLP_E_MEMORY;
     if (f->keep_good && !plan->good) {
-        plan->good = cmlp_alloc(plan->grad_bytes);
+        plan->good = cmlp_alloc(plan->layout->block_bytes);
         if (!plan->good)
             return CMLP_E_MEMORY;
-        plan->good_bytes = plan->grad_bytes;
     }
     if (f->run->shuffle && !f->run->order && plan->order_size < f->data->n) {
         free(plan->order);
@@ -208,15 +186,17 @@ static cmlp_status run_fit(fit *f)
     const cmlp_data *data = f->data;
     if (!data->n || (data->labels != NULL) == (data->t != NULL))
         return CMLP_E_ARGUMENT;
-    f->steps_per_epoch = (data->n + plan->spec.batch - 1) / plan->spec.batch;
+    f->steps_per_epoch = (data->n + plan->layout->spec.batch - 1) / plan->layout->spec.batch;
     if (f->start.step >= f->steps_per_epoch)
         return CMLP_E_ARGUMENT;
-    if (!cmlp_layers_claim(plan->layers, plan->n_layers))
+    if (!f->run->held && cmlp_layers_hold(plan->layers, plan->n_layers))
         return CMLP_E_BUSY;
+    f->block = cmlp_block_at_once(plan);
     cmlp_status status = prepare_fit(plan, f);
     if (!status) {
-        f->next_poll = f->run->poll ? cmlp_now() + POLL_SECONDS : 0.0;
-        cmlp_parallel(plan->threads, fit_share, f);
+        f->poll.ask = f->run->poll, f->poll.ctx = f->run->poll_ctx;
+        f->poll.next = f->run->poll ? cmlp_now() + POLL_SECONDS : 0.0;
+        cmlp_parallel(plan->layout->threads, fit_share, f);
         if (plan->opt)
             plan->opt->steps += f->done;
         status = f->status;
@@ -226,7 +206,8 @@ static cmlp_status run_fit(fit *f)
         if (status == CMLP_DIVERGED && f->kept)
             cmlp_put_back_good(plan);
     }
-    cmlp_layers_release(plan->layers, plan->n_layers);
+    if (!f->run->held)
+        cmlp_layers_release(plan->layers, plan->n_layers);
     return status;
 }
 
@@ -257,14 +238,14 @@ static cmlp_status one_step(cmlp_plan *plan, const cmlp_data *data, double lr, d
 
 cmlp_status cmlp_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss)
 {
-    if (!plan->opt || data->n > plan->spec.batch)
+    if (!plan->opt || data->n > plan->layout->spec.batch)
         return CMLP_E_ARGUMENT;
     return one_step(plan, data, lr, momentum, loss);
 }
 
 cmlp_status cmlp_gradient(cmlp_plan *plan, const cmlp_data *data, double *loss)
 {
-    if (plan->opt || plan->spec.loss < 0 || data->n > plan->spec.batch)
+    if (plan->opt || plan->layout->spec.loss < 0 || data->n > plan->layout->spec.batch)
         return CMLP_E_ARGUMENT;
     plan->forward_rows = data->n;
     plan->forwards++;

@@ -1,17 +1,40 @@
 /* Optimizers: settings, state, and the unfused step from gradients that lie in the layers. */
-#include "internal.h"
+#include "layer.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-static cmlp_status make_slots(const cmlp_layer *l, int n, cmlp_slots *slots)
+static size_t lay_out(cmlp_optimizer *o)
 {
-    for (int s = 0; s < n; s++) {
-        if (cmlp_has_weight(l) && !(slots->w[s] = cmlp_alloc(cmlp_weight_size(l) * l->k->size)))
-            return CMLP_E_MEMORY;
-        if (cmlp_has_bias(l) && !(slots->b[s] = cmlp_alloc(l->pad_out * l->k->size)))
-            return CMLP_E_MEMORY;
+    part_layout parts[CMLP_MOST_PARTS];
+    size_t bytes = 0;
+    for (size_t i = 0; i < o->n_layers; i++) {
+        size_t n = cmlp_lay_out_parts(o->layers[i]->k, &o->layers[i]->spec, parts, &bytes);
+        for (size_t part = 0; part < n; part++)
+            o->offsets[i][part] = parts[part].offset;
     }
+    return bytes;
+}
+
+/* Where a part's values of a slot start; NULL where the optimizer has no such slot. */
+static char *slot_of(const cmlp_optimizer *o, int slot, size_t layer, int part)
+{
+    return o->slots[slot] ? o->slots[slot] + o->offsets[layer][part] : NULL;
+}
+
+static cmlp_status build(cmlp_optimizer *o, cmlp_layer *const *layers, size_t n_layers)
+{
+    o->layers = calloc(n_layers, sizeof *o->layers);
+    o->offsets = calloc(n_layers, sizeof *o->offsets);
+    if (!o->layers || !o->offsets)
+        return CMLP_E_MEMORY;
+    o->n_layers = n_layers;
+    for (size_t i = 0; i < n_layers; i++)
+        o->layers[i] = layers[i];
+    size_t bytes = lay_out(o);
+    for (int slot = 0; slot < cmlp_optimizer_slots(o->spec.kind); slot++)
+        if (!(o->slots[slot] = cmlp_alloc(bytes)))
+            return CMLP_E_MEMORY;
     return CMLP_OK;
 }
 
@@ -24,14 +47,7 @@ cmlp_status cmlp_optimizer_new(const cmlp_optimizer_spec *spec, cmlp_layer *cons
     if (!o)
         return CMLP_E_MEMORY;
     o->spec = *spec;
-    o->layers = calloc(n_layers, sizeof *o->layers);
-    o->slots = calloc(n_layers, sizeof *o->slots);
-    cmlp_status status = o->layers && o->slots ? CMLP_OK : CMLP_E_MEMORY;
-    o->n_layers = status ? 0 : n_layers;
-    for (size_t i = 0; i < o->n_layers; i++)
-        o->layers[i] = layers[i];
-    for (size_t i = 0; i < o->n_layers && !status; i++)
-        status = make_slots(layers[i], cmlp_optimizer_slots(spec->kind), &o->slots[i]);
+    cmlp_status status = build(o, layers, n_layers);
     if (status) {
         cmlp_optimizer_free(o);
         return status;
@@ -44,12 +60,9 @@ void cmlp_optimizer_free(cmlp_optimizer *o)
 {
     if (!o)
         return;
-    for (size_t i = 0; i < o->n_layers; i++)
-        for (int s = 0; s < 2; s++) {
-            cmlp_free(o->slots[i].w[s]);
-            cmlp_free(o->slots[i].b[s]);
-        }
-    free(o->slots);
+    cmlp_free(o->slots[0]);
+    cmlp_free(o->slots[1]);
+    free(o->offsets);
     free(o->layers);
     free(o);
 }
@@ -58,70 +71,73 @@ cmlp_optimizer_spec *cmlp_optimizer_settings(cmlp_optimizer *o) { return &o->spe
 uint64_t cmlp_optimizer_steps(const cmlp_optimizer *o) { return o->steps; }
 void cmlp_optimizer_set_steps(cmlp_optimizer *o, uint64_t steps) { o->steps = steps; }
 
-void cmlp_optimizer_get_slot(const cmlp_optimizer *o, int slot, size_t layer, cmlp_part part, void *values)
+void cmlp_optimizer_get_slot(const cmlp_optimizer *o, int slot, void *values)
 {
-    const cmlp_slots *s = &o->slots[layer];
-    if (cmlp_layer_count(o->layers[layer], part))
-        cmlp_unpack_part(o->layers[layer], part, part == CMLP_WEIGHT ? s->w[slot] : s->b[slot], values);
+    char *to = values;
+    for (size_t i = 0; i < o->n_layers; i++) {
+        const cmlp_layer *l = o->layers[i];
+        for (int part = 0; part < l->n_parts; part++) {
+            cmlp_unpack(l->k, &l->layout[part].panels, slot_of(o, slot, i, part), to);
+            to += cmlp_layer_count(l, part) * l->k->size;
+        }
+    }
 }
 
-void cmlp_optimizer_set_slot(cmlp_optimizer *o, int slot, size_t layer, cmlp_part part, const void *values)
+void cmlp_optimizer_set_slot(cmlp_optimizer *o, int slot, const void *values)
 {
-    cmlp_slots *s = &o->slots[layer];
-    if (cmlp_layer_count(o->layers[layer], part))
-        cmlp_pack_part(o->layers[layer], part, values, part == CMLP_WEIGHT ? s->w[slot] : s->b[slot]);
+    const char *from = values;
+    for (size_t i = 0; i < o->n_layers; i++) {
+        const cmlp_layer *l = o->layers[i];
+        for (int part = 0; part < l->n_parts; part++) {
+            cmlp_pack(l->k, &l->layout[part].panels, from, slot_of(o, slot, i, part));
+            from += cmlp_layer_count(l, part) * l->k->size;
+        }
+    }
 }
 
-cmlp_update_args cmlp_weight_args(const cmlp_optimizer_spec *s, uint64_t t, double lr, double momentum,
-                                  double mass)
+void cmlp_step_args(const cmlp_optimizer_spec *s, uint64_t t, double lr, double momentum, double weight_sum,
+                    cmlp_update_args args[2])
 {
-    double over = s->decay_over_batch != 0.0 && mass > 0.0 ? 1.0 / mass : 1.0;
-    cmlp_update_args a = {.kind = s->kind,
-                          .nesterov = s->nesterov != 0.0,
-                          .lr = lr,
-                          .momentum = momentum,
-                          .decay = s->weight_decay * over,
-                          .l1 = s->l1 * over,
-                          .beta1 = s->beta1,
-                          .beta2 = s->kind == CMLP_RMSPROP ? s->rho : s->beta2,
-                          .eps = s->eps,
-                          .clip = s->clip_value,
-                          .gscale = 1.0};
+    double over = s->decay_over_batch != 0.0 && weight_sum > 0.0 ? 1.0 / weight_sum : 1.0;
+    double decay = s->weight_decay * over;
+    args[0] = (cmlp_update_args){.kind = s->kind,
+                                 .nesterov = s->nesterov != 0.0,
+                                 .lr = lr,
+                                 .momentum = momentum,
+                                 .beta1 = s->beta1,
+                                 .beta2 = s->kind == CMLP_RMSPROP ? s->rho : s->beta2,
+                                 .eps = s->eps,
+                                 .clip = s->clip_value,
+                                 .gscale = 1.0};
     if (s->kind == CMLP_ADAM || s->kind == CMLP_ADAMW) {
         double root = sqrt(1.0 - pow(s->beta2, (double)t));
-        a.lr = lr * root / (1.0 - pow(s->beta1, (double)t));
-        a.eps = s->eps_inside != 0.0 ? s->eps : s->eps * root;
+        args[0].lr = lr * root / (1.0 - pow(s->beta1, (double)t));
+        args[0].eps = s->eps_inside != 0.0 ? s->eps : s->eps * root;
     }
-    if (s->kind == CMLP_ADAMW) {
-        a.shrink = lr * a.decay;
-        a.decay = 0.0;
-    }
-    return a;
+    args[1] = args[0];
+    args[1].l1 = s->l1 * over;
+    if (s->kind == CMLP_ADAMW)
+        args[1].shrink = lr * decay;
+    else
+        args[1].decay = decay;
 }
 
-cmlp_update_args cmlp_bias_args(cmlp_update_args a)
-{
-    a.decay = a.l1 = a.shrink = 0.0;
-    return a;
-}
-
-/* Norm of all gradients as one vector. */
+/* Norm of the gradients of all trainable layers as one vector. */
 static double gradient_norm(const cmlp_optimizer *o)
 {
     double sum = 0.0;
     for (size_t i = 0; i < o->n_layers; i++) {
         const cmlp_layer *l = o->layers[i];
-        if (l->gw)
-            sum += l->k->sum_squares(cmlp_weight_size(l), l->gw);
-        if (l->gb)
-            sum += l->k->sum_squares(l->pad_out, l->gb);
+        for (int part = 0; l->trainable && part < l->n_parts; part++)
+            if (l->parts[part].gradient)
+                sum += l->k->sum_squares(panels_size(&l->layout[part].panels), l->parts[part].gradient);
     }
     return sqrt(sum);
 }
 
 typedef struct {
     cmlp_optimizer *opt;
-    double lr;
+    double lr, weight_sum;
 } one_step;
 
 static void step_share(void *ctx, int thread, int n_threads)
@@ -129,28 +145,28 @@ static void step_share(void *ctx, int thread, int n_threads)
     (void)thread, (void)n_threads;
     const one_step *c = ctx;
     cmlp_optimizer *o = c->opt;
-    cmlp_update_args args = cmlp_weight_args(&o->spec, o->steps, c->lr, o->spec.momentum, 1.0);
+    cmlp_update_args args[2];
+    cmlp_step_args(&o->spec, o->steps, c->lr, o->spec.momentum, c->weight_sum, args);
     double norm = o->spec.clip_norm > 0.0 ? gradient_norm(o) : 0.0;
     if (norm > o->spec.clip_norm && norm > 0.0)
-        args.gscale = o->spec.clip_norm / norm;
-    cmlp_update_args bias_args = cmlp_bias_args(args);
+        args[0].gscale = args[1].gscale = o->spec.clip_norm / norm;
     for (size_t i = 0; i < o->n_layers; i++) {
         cmlp_layer *l = o->layers[i];
-        cmlp_slots *s = &o->slots[i];
-        if (l->gw)
-            l->k->update(cmlp_weight_size(l), l->w, l->gw, s->w[0], s->w[1], &args);
-        if (l->gb)
-            l->k->update(l->pad_out, l->b, l->gb, s->b[0], s->b[1], &bias_args);
+        for (int part = 0; l->trainable && part < l->n_parts; part++)
+            if (l->parts[part].gradient)
+                l->k->update(panels_size(&l->layout[part].panels), l->parts[part].value,
+                             l->parts[part].gradient, slot_of(o, 0, i, part), slot_of(o, 1, i, part),
+                             &args[l->layout[part].info.decays]);
         cmlp_layer_refresh(l);
     }
 }
 
-cmlp_status cmlp_optimizer_step(cmlp_optimizer *o, double lr)
+cmlp_status cmlp_optimizer_step(cmlp_optimizer *o, double lr, double weight_sum)
 {
-    if (!cmlp_layers_claim(o->layers, o->n_layers))
+    if (cmlp_layers_hold(o->layers, o->n_layers))
         return CMLP_E_BUSY;
     o->steps++;
-    one_step c = {o, lr};
+    one_step c = {o, lr, weight_sum};
     cmlp_parallel(1, step_share, &c);
     cmlp_layers_release(o->layers, o->n_layers);
     return CMLP_OK;

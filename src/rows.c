@@ -1,4 +1,4 @@
-/* The first half of a training step: rows of the minibatch gathered, forward, loss, back. */
+/* The first half of a step: rows of the minibatch gathered, forward, loss, back. */
 #include "fit.h"
 
 #include <string.h>
@@ -18,24 +18,25 @@ static inline void copy_row(char *to, const char *from, size_t bytes)
 }
 
 /* Rows [r0, r1) of the minibatch's inputs copied to `to`. */
-static void gather_inputs(const stage *st, char *to, size_t r0, size_t r1)
+static void gather_inputs(const step *st, char *to, size_t r0, size_t r1)
 {
-    const cmlp_plan *plan = st->f->plan;
-    size_t in = plan->n_in * plan->k->size, stride = plan->ld_in * plan->k->size;
+    const layout *l = st->f->plan->layout;
+    size_t in = l->n_in * l->k->size, stride = l->ld_in * l->k->size;
     for (size_t r = r0; r < r1; r++, to += stride)
         copy_row(to, (const char *)st->f->data->x + sample_at(st, r) * in, in);
 }
 
-/* Their targets and weights, copied to rows at.. of a slot. */
-static void gather_targets(const stage *st, char *slot, size_t r0, size_t r1, size_t at)
+/* Their targets and weights, copied to rows at.. of a workspace. */
+static void gather_targets(const step *st, char *workspace, size_t r0, size_t r1, size_t at)
 {
     const cmlp_plan *plan = st->f->plan;
+    const layout *l = plan->layout;
     const cmlp_data *data = st->f->data;
-    size_t size = plan->k->size, out = plan->n_out * size;
-    char *t = plan_at(plan, slot, plan->targets, at, plan->ld_out);
-    char *w = slot + plan->weights + at * size;
-    int64_t *labels = (int64_t *)(slot + plan->labels) + at;
-    for (size_t r = r0; r < r1; r++, t += plan->ld_out * size, w += size) {
+    size_t size = l->k->size, out = l->n_out * size;
+    char *t = rows_at(plan, workspace, l->targets, at, l->ld_out);
+    char *w = workspace + l->weights_at + at * size;
+    int64_t *labels = (int64_t *)(workspace + l->labels) + at;
+    for (size_t r = r0; r < r1; r++, t += l->ld_out * size, w += size) {
         size_t i = sample_at(st, r);
         if (data->labels)
             *labels++ = data->labels[i];
@@ -46,148 +47,129 @@ static void gather_targets(const stage *st, char *slot, size_t r0, size_t r1, si
     }
 }
 
-/* Whether the minibatch's inputs can be read where they are: only products read rows that are not padded, and
- * rows a multiple of a kilobyte apart would fall into the same cache sets. */
-static int inputs_in_place(const stage *st)
+/* Whether the minibatch's inputs can be read where they are: the first op must not need padded rows, and rows
+ * a multiple of a kilobyte apart would fall into the same cache sets. */
+static int inputs_in_place(const step *st)
 {
-    const cmlp_plan *plan = st->f->plan;
-    return !st->order && plan->steps[0].layer->spec.kind == CMLP_DENSE &&
-           plan->n_in * plan->k->size % 1024 != 0;
+    const layout *l = st->f->plan->layout;
+    return !st->order && l->ops[0].kind->reads_unpadded && l->n_in * l->k->size % 1024 != 0;
 }
 
-/* The pass over rows [r0, r1) of the minibatch that stand in a slot from its row 0 on, with their inputs: in
- * place, or copied to `to`. */
-static pass pass_over(const stage *st, size_t r0, size_t r1, char *to)
+/* The pass over rows [r0, r1) of the minibatch that stand in a workspace from its row 0 on, with their
+ * inputs: in place, or copied to `to`. */
+static pass pass_over(const step *st, size_t r0, size_t r1, char *to)
 {
-    const cmlp_plan *plan = st->f->plan;
+    const layout *l = st->f->plan->layout;
     pass p = st->pass;
     p.row = r0;
     if (inputs_in_place(st)) {
-        p.x = (const char *)st->f->data->x + (st->first + r0) * plan->n_in * plan->k->size;
-        p.ldx = plan->n_in;
+        p.x = (const char *)st->f->data->x + (st->first + r0) * l->n_in * l->k->size;
+        p.ldx = l->n_in;
     } else {
         gather_inputs(st, to, r0, r1);
         p.x = to;
-        p.ldx = plan->ld_in;
+        p.ldx = l->ld_in;
     }
     return p;
 }
 
-/* Loss and its gradient for rows of a slot, block by block of the minibatch. */
-static void run_loss(const stage *st, char *slot, size_t r0, size_t r1, size_t row)
+/* Loss and its gradient for rows of a workspace, block by block of the minibatch. */
+static void run_loss(const step *st, char *workspace, size_t r0, size_t r1, size_t row)
 {
     const cmlp_plan *plan = st->f->plan;
-    const step *last = &plan->steps[plan->n_steps - 1];
+    const layout *l = plan->layout;
+    const op *last = &l->ops[l->n_ops - 1];
     for (size_t r = r0; r < r1; r += ROW_BLOCK) {
-        cmlp_loss_args args = {.rows = cmlp_min(ROW_BLOCK, r1 - r),
-                               .n = plan->n_out,
-                               .z = plan_at(plan, slot, last->y, r, plan->ld_out),
-                               .ldz = plan->ld_out,
-                               .labels = st->f->data->labels ? (int64_t *)(slot + plan->labels) + r : NULL,
-                               .t = plan_at(plan, slot, plan->targets, r, plan->ld_out),
-                               .ldt = plan->ld_out,
-                               .weight =
-                                   st->f->data->weight ? slot + plan->weights + r * plan->k->size : NULL,
-                               .scale = st->scale,
-                               .dz = plan_at(plan, slot, last->d, r, plan->ld_out),
-                               .lddz = plan->ld_out,
-                               .param = plan->spec.loss_param};
-        plan->partial[(row + r - r0) / ROW_BLOCK] = plan->k->loss(plan->spec.loss, &args);
+        const cmlp_loss_args args = {
+            .rows = cmlp_min(ROW_BLOCK, r1 - r),
+            .n = l->n_out,
+            .z = rows_at(plan, workspace, last->y, r, l->ld_out),
+            .ldz = l->ld_out,
+            .labels = st->f->data->labels ? (int64_t *)(workspace + l->labels) + r : NULL,
+            .t = rows_at(plan, workspace, l->targets, r, l->ld_out),
+            .ldt = l->ld_out,
+            .weight = st->f->data->weight ? workspace + l->weights_at + r * l->k->size : NULL,
+            .scale = st->scale,
+            .dz = rows_at(plan, workspace, last->d, r, l->ld_out),
+            .lddz = l->ld_out,
+            .param = l->spec.loss_param};
+        plan->partial[(row + r - r0) / ROW_BLOCK] = l->k->loss(l->spec.loss, &args);
     }
 }
 
-/* A thin step's d^T x, in the place of its x^T d, becomes that. */
-static void turn_gradient(const step *s, void *gw, char *scratch)
+/* Adds the gradients of a chunk's rows to a group's. */
+static void add_gradients(const cmlp_plan *plan, const pass *p, char *workspace, size_t group,
+                          gradient_args *g)
 {
-    const cmlp_layer *l = s->layer;
-    memcpy(scratch, gw, s->n_out * l->pad_in * s->k->size);
-    s->k->transpose(s->n_out, s->n_in, l->nr_t, l->nr, 0, l->pad_in, 0, s->n_out, scratch, gw);
+    const layout *l = plan->layout;
+    for (size_t i = l->first_trained; i < l->n_ops; i++)
+        for (size_t part = 0; l->ops[i].trained && part < l->ops[i].n_parts; part++) {
+            const cmlp_panels *panels = &l->ops[i].parts[part].panels;
+            const span all = {&l->ops[i], part, .block = {0, panels->padded, 0, panels->rows}};
+            cmlp_whole_gradient(plan, p, &all, workspace, group, g);
+        }
 }
 
 /* A group's rows, chunk after chunk, its gradient summed on the way. */
-static void run_group(const stage *st, size_t group, size_t groups)
+static void run_group(const step *st, size_t group, size_t groups)
 {
     cmlp_plan *plan = st->f->plan;
-    const cmlp_kernels *k = plan->k;
-    char *slot = plan->arena + (size_t)st->thread * plan->slot_bytes;
+    const layout *l = plan->layout;
+    char *workspace = workspace_of(plan, st->thread);
     size_t first, end;
-    cmlp_share_of_rows(st->rows, (int)group, (int)groups, &first, &end);
-    int accumulate = 0;
-    for (size_t r = first; r < end && !atomic_load_explicit(&st->f->stop, memory_order_relaxed);
-         r += plan->chunk, accumulate = 1) {
-        size_t rows = cmlp_min(plan->chunk, end - r);
-        team alone = {.rows = rows, .n_threads = 1};
-        pass p = pass_over(st, r, r + rows, slot + plan->steps[0].x);
-        gather_targets(st, slot, r, r + rows, 0);
-        cmlp_run_forward(plan, &p, slot, &alone);
-        run_loss(st, slot, 0, rows, r);
-        cmlp_run_backward(plan, &p, slot, &alone, 0);
-        for (size_t i = 0; i < plan->n_steps; i++) {
-            const step *s = &plan->steps[i];
-            const cmlp_layer *l = s->layer;
-            void *gw = cmlp_plan_grad(plan, group, s, CMLP_WEIGHT),
-                 *gb = cmlp_plan_grad(plan, group, s, CMLP_BIAS);
-            const void *x = i ? slot + s->x : p.x;
-            /* Of a thin step it stays turned until the last chunk has been added. */
-            if (s->thin)
-                k->outer(0, s->n_out, l->pad_in, rows, slot + s->d, s->ld_out, x, s->ld_in, l->nr_t,
-                         accumulate, 0, s->n_out, gw, NULL);
-            else if (cmlp_has_weight(l))
-                k->outer(0, s->n_in, l->pad_out, rows, x, i ? s->ld_in : p.ldx, slot + s->d, s->ld_out, l->nr,
-                         accumulate, 0, s->n_in, gw, NULL);
-            if (l->spec.kind == CMLP_PRELU)
-                k->prelu_slope(rows, s->n_out, slot + s->d, s->ld_out, x, s->ld_in, accumulate, gb);
-            else if (cmlp_has_bias(l))
-                k->column_sums(l->pad_out, rows, slot + s->d, s->ld_out, accumulate, gb);
-        }
-        if (st->thread == 0 && end - first > plan->chunk)
-            cmlp_poll(st->f);
+    share_of_rows(st->rows, (int)group, (int)groups, &first, &end);
+    for (size_t r = first; r < end && !is_stopped(&st->f->poll); r += l->chunk) {
+        size_t rows = cmlp_min(l->chunk, end - r);
+        const team alone = {.rows = rows, .n_threads = 1};
+        const pass p = pass_over(st, r, r + rows, workspace + l->ops[0].x);
+        gather_targets(st, workspace, r, r + rows, 0);
+        cmlp_run_forward(plan, &p, workspace, &alone);
+        run_loss(st, workspace, 0, rows, r);
+        cmlp_run_backward(plan, &p, workspace, &alone, 0);
+        gradient_args g = {rows, .first = r == first, .last = r + rows == end,
+                           .scratch = scratch_of(plan, st->thread)};
+        add_gradients(plan, &p, workspace, group, &g);
+        if (st->thread == 0 && end - first > l->chunk)
+            poll_caller(&st->f->poll);
     }
-    for (size_t i = 0; i < plan->n_steps; i++)
-        if (plan->steps[i].thin)
-            turn_gradient(&plan->steps[i], cmlp_plan_grad(plan, group, &plan->steps[i], CMLP_WEIGHT),
-                          scratch_of(plan, st->thread));
 }
 
-/* The minibatch in one slot that all threads share. */
-static void run_shared(stage *st)
+/* The minibatch in one workspace that all threads share. */
+static void run_shared(step *st)
 {
     cmlp_plan *plan = st->f->plan;
-    fit *f = st->f;
-    team t = {.rows = st->rows,
-              .thread = st->thread,
-              .n_threads = st->n_threads,
-              .look = st->thread == 0 && plan->polls_inside ? cmlp_poll : NULL,
-              .ctx = f,
-              .stop = &f->stop};
-    char *slot = plan->arena, *own = plan->inputs + (size_t)st->thread * plan->input_bytes;
+    const layout *l = plan->layout;
+    const team t = {.rows = st->rows,
+                    .thread = st->thread,
+                    .n_threads = st->n_threads,
+                    .poll = &st->f->poll,
+                    .asks = st->thread == 0 && l->polls_inside};
+    char *workspace = plan->workspaces;
     size_t r0, r1;
-    cmlp_share_of_rows(st->rows, st->thread, st->n_threads, &r0, &r1);
+    share_of_rows(st->rows, st->thread, st->n_threads, &r0, &r1);
     r1 = cmlp_max(r0, r1);
-    if (plan->inputs) {
-        st->pass = pass_over(st, 0, st->rows, own);
+    if (l->copies_inputs) {
+        st->pass = pass_over(st, 0, st->rows, plan->inputs + (size_t)st->thread * l->input_bytes);
     } else {
-        size_t size = plan->k->size;
-        st->pass = pass_over(st, r0, r1, slot + plan->steps[0].x + r0 * plan->ld_in * size);
-        st->pass.x -= r0 * st->pass.ldx * size;
+        st->pass = pass_over(st, r0, r1, rows_at(plan, workspace, l->ops[0].x, r0, l->ld_in));
+        st->pass.x -= r0 * st->pass.ldx * l->k->size;
     }
     st->pass.row = 0;
-    gather_targets(st, slot, r0, r1, r0);
-    cmlp_run_forward(plan, &st->pass, slot, &t);
+    gather_targets(st, workspace, r0, r1, r0);
+    cmlp_run_forward(plan, &st->pass, workspace, &t);
     if (r0 < r1)
-        run_loss(st, slot, r0, r1, r0);
-    cmlp_run_backward(plan, &st->pass, slot, &t, 0);
+        run_loss(st, workspace, r0, r1, r0);
+    cmlp_run_backward(plan, &st->pass, workspace, &t, 0);
 }
 
-void cmlp_rows_stage(stage *st)
+void cmlp_step_rows(step *st)
 {
-    const cmlp_plan *plan = st->f->plan;
-    if (!plan->groups) {
+    if (!st->f->plan->layout->groups) {
         run_shared(st);
         return;
     }
-    size_t groups = groups_of(plan, st->rows), first, end;
-    cmlp_share_of(groups, st->thread, st->n_threads, &first, &end);
+    size_t groups = groups_of(st->f->plan, st->rows), first, end;
+    share_of(groups, st->thread, st->n_threads, &first, &end);
     for (size_t g = first; g < end; g++)
         run_group(st, g, groups);
 }

@@ -157,6 +157,17 @@ void CMLP_NAME(add)(size_t n, const void *x_, void *y_)
         y[i] += x[i];
 }
 
+void CMLP_NAME(lerp)(size_t n, const void *x_, double t_, void *y_)
+{
+    const real *x = x_, t = (real)t_, rest = (real)1 - t;
+    real *y = y_;
+    size_t i = 0;
+    for (; i + VW <= n; i += VW)
+        vstore(y + i, vset(rest) * vload(y + i) + vset(t) * vload(x + i));
+    for (; i < n; i++)
+        y[i] = rest * y[i] + t * x[i];
+}
+
 double CMLP_NAME(sum_squares)(size_t n, const void *x_)
 {
     const real *x = x_;

@@ -106,6 +106,8 @@ typedef void cmlp_update_fn(size_t n, void *w, const void *g, void *s1, void *s2
 typedef void cmlp_multiply_fn(size_t n, const void *x, const void *m, void *y);
 /* y += x */
 typedef void cmlp_add_fn(size_t n, const void *x, void *y);
+/* y = (1 - t) y + t x */
+typedef void cmlp_lerp_fn(size_t n, const void *x, double t, void *y);
 typedef double cmlp_sum_squares_fn(size_t n, const void *x);
 /* 1 if all of n numbers are finite and from low to high, both of which may be infinite. */
 typedef int cmlp_all_within_fn(size_t n, const void *x, double low, double high);
@@ -115,7 +117,7 @@ typedef double cmlp_fma_loop_fn(size_t rounds);
 #define CMLP_KERNEL_LIST(F)                                                                             \
     F(product) F(outer) F(column_sums) F(transpose) F(pack) F(unpack) F(activate) F(derive) F(softmax)  \
     F(softmax_back) F(prelu) F(prelu_back) F(prelu_slope) F(random_factors) F(loss) F(update)           \
-    F(multiply) F(add) F(sum_squares) F(all_within) F(fma_loop)
+    F(multiply) F(add) F(lerp) F(sum_squares) F(all_within) F(fma_loop)
 
 typedef struct {
     const char *isa;

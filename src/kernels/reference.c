@@ -314,6 +314,13 @@ void CMLP_NAME(add)(size_t n, const void *x, void *y)
         ((real *)y)[i] += ((const real *)x)[i];
 }
 
+void CMLP_NAME(lerp)(size_t n, const void *x, double t_, void *y)
+{
+    const real t = (real)t_, rest = (real)1 - t;
+    for (size_t i = 0; i < n; i++)
+        ((real *)y)[i] = rest * ((real *)y)[i] + t * ((const real *)x)[i];
+}
+
 double CMLP_NAME(sum_squares)(size_t n, const void *x)
 {
     double sum = 0;

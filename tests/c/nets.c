@@ -53,7 +53,7 @@ static cmlp_status make_layers(net *n)
         if (status)
             return status;
         size_t count = cmlp_layer_count(n->layers[i], CMLP_WEIGHT);
-        if (!count)
+        if (!count || cmlp_layer_part(n->layers[i], CMLP_WEIGHT)->ndim != 2)
             continue;
         double *values = guarded_new(count * sizeof *values);
         fill(n->dtype, values, count, (unsigned)i, 0.125);
@@ -109,14 +109,9 @@ cmlp_data net_data(const net *n)
 
 void *net_parameters(const net *n, size_t *bytes)
 {
-    size_t count = 0, at = 0, size = cmlp_kernels_for(n->dtype)->size;
-    for (size_t i = 0; i < n->recipe->n_layers; i++)
-        count += cmlp_layer_count(n->layers[i], CMLP_WEIGHT) + cmlp_layer_count(n->layers[i], CMLP_BIAS);
-    char *values = malloc(*bytes = count * size);
-    for (size_t i = 0; i < n->recipe->n_layers; i++)
-        for (cmlp_part part = CMLP_WEIGHT; part <= CMLP_BIAS; part++) {
-            cmlp_layer_get(n->layers[i], part, values + at * size);
-            at += cmlp_layer_count(n->layers[i], part);
-        }
+    size_t n_layers = n->recipe->n_layers;
+    *bytes = cmlp_flat_count(n->layers, n_layers) * cmlp_kernels_for(n->dtype)->size;
+    char *values = malloc(*bytes);
+    cmlp_flat_get(n->layers, n_layers, CMLP_VALUES, values);
     return values;
 }

@@ -3,6 +3,7 @@
  * The oracle is the definition in float64.  Integers make every result exact, so that no edge is right by
  * luck of a tolerance. */
 #include "check.h"
+#include "panels.h"
 
 typedef struct {
     size_t m, n, k;
@@ -116,7 +117,7 @@ static void test_column_sums(const cmlp_kernels *k, shape s, int accumulate, val
 /* In four pieces, as the threads do it. */
 static void test_transpose(const cmlp_kernels *k, size_t n_in, size_t n_out)
 {
-    size_t nr = cmlp_panel_width(k, n_out), nr_t = cmlp_panel_width(k, n_in);
+    size_t nr = cmlp_panels_of(k, n_in, n_out).width, nr_t = cmlp_panels_of(k, n_out, n_in).width;
     size_t wide = padded(k, n_out), wide_t = padded(k, n_in);
     size_t c = wide / 2 / nr * nr, i = n_in / 2 / k->vw * k->vw;
     matrix w = packed_new(k, n_in, n_out, nr, fraction, 1),
@@ -164,10 +165,10 @@ static void test_table(const cmlp_kernels *k)
 {
     value_fn *const values[] = {small_integer, fraction};
     shape far_apart = {.m = 150, .n = 2064, .k = 258};
-    test_outer(k, far_apart, cmlp_panel_width(k, far_apart.n), 0, small_integer);
+    test_outer(k, far_apart, cmlp_panels_of(k, 1, far_apart.n).width, 0, small_integer);
     for (size_t i = 0; i < N_SHAPES; i++) {
         shape s = shape_at(i);
-        const size_t widths[] = {cmlp_panel_width(k, s.n), k->vw, k->nv_max * k->vw};
+        const size_t widths[] = {cmlp_panels_of(k, 1, s.n).width, k->vw, k->nv_max * k->vw};
         for (int v = 0; v < 2; v++) {
             for (int w = 0; w < 3; w++) {
                 test_product(k, s, widths[w], w != 1, values[v]);

@@ -10,7 +10,7 @@ static void test_round_trip(cmlp_dtype dtype, size_t n_in, size_t n_out)
     cmlp_layer_spec spec = {.kind = CMLP_DENSE, .n_in = n_in, .n_out = n_out, .bias = 1};
     cmlp_layer *layer;
     CHECK(cmlp_layer_new(dtype, &spec, &layer) == CMLP_OK, "dense %zux%zu", n_out, n_in);
-    for (cmlp_part part = CMLP_WEIGHT; part <= CMLP_BIAS; part++) {
+    for (int part = CMLP_WEIGHT; part <= CMLP_BIAS; part++) {
         size_t rows = part == CMLP_WEIGHT ? n_out : 1, n = part == CMLP_WEIGHT ? n_in : n_out;
         matrix in = matrix_new(k, rows, n, n), out = matrix_new(k, rows, n, n),
                zero = matrix_new(k, rows, n, n);
@@ -43,9 +43,9 @@ static void test_slopes(void)
     cmlp_layer *layer;
     double slopes[13];
     CHECK(cmlp_layer_new(CMLP_F64, &spec, &layer) == CMLP_OK, "prelu");
-    CHECK(cmlp_layer_count(layer, CMLP_WEIGHT) == 0 && cmlp_layer_count(layer, CMLP_BIAS) == 13,
+    CHECK(cmlp_layer_parts(layer) == 1 && cmlp_layer_count(layer, 0) == 13 && cmlp_layer_count(layer, 1) == 0,
           "parts of prelu");
-    cmlp_layer_get(layer, CMLP_BIAS, slopes);
+    cmlp_layer_get(layer, 0, slopes);
     for (int i = 0; i < 13; i++)
         CHECK(slopes[i] == 0.25, "slope %d starts as %g", i, slopes[i]);
     cmlp_layer_free(layer);

@@ -1,10 +1,9 @@
-/* The kernels on plain arrays.  Matrices are packed a panel at a time; the products are the plans' own. */
-#include "plan.h"
+/* The kernels on plain arrays.  Matrices are packed a panel at a time; the products are those of the plans.
+ */
+#include "layer.h"
+#include "shares.h"
 
 #include <string.h>
-
-/* Elements for which another thread is worth starting. */
-#define ELEMENTS_PER_THREAD 16384
 
 /* One call's arrays; which are used depends on the operation. */
 typedef struct {
@@ -26,7 +25,7 @@ typedef struct {
 static void elements_of(const job *c, int thread, int n_threads, size_t *first, size_t *count)
 {
     size_t end, line = CMLP_LINE / c->k->size;
-    cmlp_share_of((c->n + line - 1) / line, thread, n_threads, first, &end);
+    share_of((c->n + line - 1) / line, thread, n_threads, first, &end);
     *first = cmlp_min(*first * line, c->n);
     *count = cmlp_min(end * line, c->n) - *first;
 }
@@ -50,7 +49,7 @@ static void softmax_share(void *ctx, int thread, int n_threads)
     const cmlp_kernels *k = c->k;
     size_t first, end, n = c->width, ld = cmlp_round_up(n, k->vw), bytes = n * k->size;
     char *one = c->scratch + (size_t)thread * c->scratch_bytes, *two = one + ld * k->size;
-    cmlp_share_of(c->n, thread, n_threads, &first, &end);
+    share_of(c->n, thread, n_threads, &first, &end);
     for (size_t r = first; r < end; r++) {
         memcpy(one, c->a + r * bytes, bytes);
         if (c->b) {
@@ -199,10 +198,11 @@ static double clip_scale(const cmlp_optimizer_spec *spec, double norm2)
 cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_t n, void *w, const void *dw,
                         void *s1, void *s2, double lr, uint64_t t, int n_threads)
 {
-    cmlp_update_args args = cmlp_weight_args(spec, t, lr, spec->momentum, 1.0);
-    job c = {.k = cmlp_kernels_for(dtype), .a = dw, .out = w, .s1 = s1, .s2 = s2, .n = n, .args = &args};
+    cmlp_update_args args[2];
+    cmlp_step_args(spec, t, lr, spec->momentum, 1.0, args);
+    job c = {.k = cmlp_kernels_for(dtype), .a = dw, .out = w, .s1 = s1, .s2 = s2, .n = n, .args = &args[1]};
     if (spec->clip_norm > 0.0)
-        args.gscale = clip_scale(spec, c.k->sum_squares(n, dw));
+        args[1].gscale = clip_scale(spec, c.k->sum_squares(n, dw));
     cmlp_parallel(cmlp_threads_worth(n_threads, (double)n, ELEMENTS_PER_THREAD), update_share, &c);
     return CMLP_OK;
 }
@@ -337,9 +337,9 @@ static void product_share(void *ctx, int thread, int n_threads)
     char *own = p->scratch + (size_t)thread * p->scratch_bytes;
     char *row = own + p->inner * p->nr * size;
     if (p->by_columns)
-        cmlp_share_of_columns(padded, p->nr, thread, n_threads, &c0, &c1);
+        share_of_columns(padded, p->nr, thread, n_threads, &c0, &c1);
     else
-        cmlp_share_of_rows(p->rows, thread, n_threads, &r0, &r1);
+        share_of_rows(p->rows, thread, n_threads, &r0, &r1);
     if (p->sums && thread == 0)
         sum_columns(p, own, row);
     for (; r0 < r1 && c0 < c1; c0 += p->nr) {
@@ -360,7 +360,7 @@ static cmlp_status run_product(const cmlp_shape *shape, int n_threads, product *
     p->rows = p->kind == BACKWARD_DW ? shape->n_out : shape->batch;
     p->columns = p->kind == FORWARD ? shape->n_out : shape->n_in;
     p->inner = p->kind == FORWARD ? shape->n_in : p->kind == BACKWARD_DX ? shape->n_out : shape->batch;
-    p->nr = cmlp_panel_width(k, p->columns);
+    p->nr = cmlp_panels_of(k, p->inner, p->columns).width;
     double flops = 2.0 * (double)p->rows * (double)p->columns * (double)p->inner;
     size_t threads = (size_t)cmlp_threads_worth(n_threads, flops, FLOPS_PER_THREAD);
     size_t panels = (p->columns + p->nr - 1) / p->nr;
@@ -430,7 +430,8 @@ cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, 
     char *db = n < 0 ? NULL : cmlp_alloc(shape->n_out * k->size);
     if (!db)
         return n < 0 ? CMLP_E_ARGUMENT : CMLP_E_MEMORY;
-    cmlp_update_args args = cmlp_weight_args(spec, t, lr, spec->momentum, 1.0);
+    cmlp_update_args args[2];
+    cmlp_step_args(spec, t, lr, spec->momentum, 1.0, args);
     product p = {.kind = BACKWARD_DW,
                  .a = dy,
                  .b = x,
@@ -439,21 +440,20 @@ cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, 
                  .sums = db,
                  .s1 = n > 0 ? slots[0] : NULL,
                  .s2 = n > 1 ? slots[1] : NULL,
-                 .args = &args};
+                 .args = &args[1]};
     cmlp_status status = spec->clip_norm > 0.0 ? run_product(shape, 1, &p) : CMLP_OK;
     if (!status && spec->clip_norm > 0.0)
-        args.gscale = clip_scale(spec, p.norm2 + k->sum_squares(shape->n_out, db));
+        args[0].gscale = args[1].gscale = clip_scale(spec, p.norm2 + k->sum_squares(shape->n_out, db));
     p.finish = finish_update;
     if (!status)
         status = run_product(shape, shape->n_threads, &p);
-    cmlp_update_args bias_args = cmlp_bias_args(args);
     job c = {.k = k,
              .a = db,
              .out = b,
              .s1 = n > 0 ? slots[n] : NULL,
              .s2 = n > 1 ? slots[n + 1] : NULL,
              .n = shape->n_out,
-             .args = &bias_args};
+             .args = &args[0]};
     if (!status)
         cmlp_parallel(1, update_share, &c);
     cmlp_free(db);

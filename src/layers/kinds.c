@@ -1,0 +1,92 @@
+/* The table of the kinds of layers, and what several of them share. */
+#include "kinds.h"
+
+#include <string.h>
+
+extern const layer_kind cmlp_dense, cmlp_activation_kind, cmlp_prelu, cmlp_rrelu, cmlp_dropout;
+
+static const layer_kind *const kinds[] = {
+    [CMLP_DENSE] = &cmlp_dense,     [CMLP_ACTIVATION] = &cmlp_activation_kind,
+    [CMLP_PRELU] = &cmlp_prelu,     [CMLP_RRELU] = &cmlp_rrelu,
+    [CMLP_DROPOUT] = &cmlp_dropout,
+};
+#define N_KINDS ((int)(sizeof kinds / sizeof kinds[0]))
+
+const layer_kind *cmlp_kind(int kind) { return kind >= 0 && kind < N_KINDS ? kinds[kind] : NULL; }
+
+const char *cmlp_layer_kind_name(int kind)
+{
+    const layer_kind *found = cmlp_kind(kind);
+    return found ? found->name : NULL;
+}
+
+int cmlp_layer_kind_id(const char *name)
+{
+    for (int i = 0; i < N_KINDS; i++)
+        if (strcmp(kinds[i]->name, name) == 0)
+            return i;
+    return -1;
+}
+
+cmlp_status cmlp_layer_shape(const cmlp_layer_spec *spec, const cmlp_extent *in, cmlp_extent *out)
+{
+    const layer_kind *kind = cmlp_kind((int)spec->kind);
+    return kind && kind->shape(spec, in, out) ? CMLP_OK : CMLP_E_ARGUMENT;
+}
+
+size_t cmlp_lay_out_parts(const cmlp_kernels *k, const cmlp_layer_spec *spec, part_layout *parts,
+                          size_t *bytes)
+{
+    const layer_kind *kind = cmlp_kind((int)spec->kind);
+    cmlp_part found[CMLP_MOST_PARTS];
+    size_t n = kind->parts ? kind->parts(spec, found) : 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t rows = 1;
+        for (int a = 1; a < found[i].ndim; a++)
+            rows *= found[i].shape[a];
+        part_layout *part = &parts[i];
+        part->info = found[i];
+        part->panels = cmlp_panels_of(k, rows, found[i].shape[0]);
+        part->turned = cmlp_panels_of(k, found[i].shape[0], rows);
+        part->offset = *bytes;
+        *bytes += cmlp_round_up(panels_size(&part->panels) * k->size, CMLP_LINE);
+    }
+    return n;
+}
+
+int cmlp_same_shape(const cmlp_layer_spec *spec, const cmlp_extent *in, cmlp_extent *out)
+{
+    *out = *in;
+    return in->channels * in->height * in->width == spec->n_in;
+}
+
+int cmlp_same_width(const cmlp_layer_spec *spec) { return spec->n_in == spec->n_out; }
+
+int cmlp_activation_needs_input(int activation)
+{
+#define SOURCE_ENTRY(id, name, default_p, source, f, df) source,
+    static const char sources[] = {CMLP_ACTIVATIONS(SOURCE_ENTRY) CMLP_FROM_OUTPUT};
+    return sources[activation] == CMLP_FROM_INPUT;
+}
+
+void cmlp_draw_factors(const op *o, const pass *p, const region *r, const op_rows *a, int slopes)
+{
+    const double *param = o->spec.param;
+    double rate = p->training ? param[0] : 0.0, mean = 0.5 * (param[0] + param[1]);
+    cmlp_random_args args = {
+        .key = {(uint32_t)p->seed, (uint32_t)(p->seed >> 32) ^ (uint32_t)(o->draw + 1) << 16},
+        .t = p->t,
+        .row = p->row + r->row,
+        .slopes = slopes,
+        .low = p->training ? param[0] : mean,
+        .high = p->training ? param[1] : mean,
+        .keep = 1.0 / (1.0 - rate),
+        .threshold = (uint32_t)(rate * 0x1p32)};
+    o->k->random_factors(r->rows, o->n_out, o->ld_out, a->x, &args, a->kept);
+}
+
+void cmlp_multiply_kept(const op *o, const pass *p, const region *r, const op_rows *a)
+{
+    (void)p;
+    o->k->multiply(r->rows * o->ld_in, a->d, a->kept, a->dx);
+}
