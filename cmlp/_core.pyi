@@ -25,6 +25,9 @@ def activations() -> dict[str, dict[str, Any]]:
 def losses() -> dict[str, dict[str, Any]]:
     """Name -> {"param": default or None, "labels": True where integer labels are accepted}."""
 
+def layer_kinds() -> list[str]:
+    """Names of the kinds of layers."""
+
 def pair_mode(activation: str, loss: str) -> str:
     """How an output activation goes with a loss: "fused", "chain" or "refused"."""
 
@@ -75,6 +78,11 @@ class Layer:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Parameter name -> shape, in flat order: "weight", "bias" or "slope"; empty if none."""
+    @property
+    def decays(self) -> dict[str, bool]:
+        """Parameter name -> whether weight decay and L1 act on it."""
+    # False: plans and optimizers made from now on leave the layer alone; its gradients are zeros.
+    trainable: bool
     def get(self, name: str) -> _Array:
         """A read-only copy of a parameter (user's layout)."""
     def set(self, name: str, value: ArrayLike) -> None:
@@ -83,6 +91,32 @@ class Layer:
         """A read-only copy of the gradient of the last backward pass (zeros before)."""
     def set_grad(self, name: str, value: ArrayLike) -> None: ...
     def copy(self) -> Layer: ...
+
+@final
+class LayerList:
+    """The layers of a net: their parameters as one vector, layer after layer, part after part.
+
+    All of one dtype and instruction set.
+    """
+
+    def __new__(cls, layers: Sequence[Layer]) -> Self: ...
+    @property
+    def layers(self) -> tuple[Layer, ...]: ...
+    @property
+    def n_parameters(self) -> int: ...
+    def join(self) -> None:
+        """Move the parameters into one block; nobody else may use the layers meanwhile."""
+    def get(self, gradients: bool = False) -> _Array:
+        """A copy of all parameters, or of the gradients of the last backward pass."""
+    def set(self, values: _Array, gradients: bool = False) -> None: ...
+    def lerp(self, other: LayerList, tau: float) -> None:
+        """Set w to (1 - tau) w + tau w_other."""
+    def hold(self) -> None:
+        """Let nobody but the holder train the layers; RuntimeError if that is happening already.
+
+        The holder's own runs say ``held=True``.
+        """
+    def release(self) -> None: ...
 
 @final
 class State:
@@ -104,14 +138,18 @@ class State:
     def get_slots(self) -> dict[str, _Array]:
         """Name -> flat vector in the order of the parameters ("velocity", "m", "v", ...)."""
     def set_slots(self, slots: dict[str, _Array]) -> None: ...
-    def step(self, lr: float, n_threads: int = 1) -> None:
-        """One update of every layer from the gradients that backward left in it."""
+    def step(self, lr: float, weight_sum: float = 1.0) -> None:
+        """One update of every trainable layer from the gradients that backward left in it.
+
+        weight_sum: of the minibatch they are of, its rows where samples have no weights.
+        """
 
 @final
 class Plan:
-    """A chain of layers, with a loss and an optimizer or without, as steps over one arena.
+    """A chain of layers, with a loss and an optimizer or without, as ops over one workspace.
 
     loss: (name, param or None) or None; the param of softmax cross-entropy is its label smoothing.
+    first_layer: place of the first layer in a net of several plans, by which random layers draw.
     Raises ValueError for a refused pair, a step activation under a loss, or widths that do not
     chain.
     """
@@ -124,6 +162,7 @@ class Plan:
         state: State | None = None,
         n_threads: int | None = None,
         seed: int = 0,
+        first_layer: int = 0,
     ) -> Self: ...
     @property
     def layers(self) -> tuple[Layer, ...]: ...
@@ -157,6 +196,7 @@ class Plan:
         momentum: float | NDArray[np.float64] | None = None,
         max_steps: int | None = None,
         order: NDArray[np.int64] | None = None,
+        held: bool = False,
     ) -> tuple[NDArray[np.float64], str]:
         """Run epochs (from where the plan stands) without the GIL.
 

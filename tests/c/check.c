@@ -164,6 +164,7 @@ static int run_set(const char *isa)
     test_elementwise();
     test_layers();
     test_plans();
+    test_nets();
     test_memory();
     return 0;
 }
