@@ -173,12 +173,15 @@ static void choose_threads(layout *l)
 /* ---- spans ---- */
 
 /* The panels of a part in blocks of no more than `most`, at least four where it has as many: for threads to
- * own them.  rows_each: most rows of a span.  Counts them, and fills them in unless spans is NULL. */
+ * own them.  Vectors of a small net are not worth sharing.  rows_each: most rows of a span.  Counts them, and
+ * fills them in unless spans is NULL. */
 static size_t cut_part(const layout *l, size_t i, size_t part, size_t rows_each, size_t most, span *spans)
 {
     const cmlp_panels *p = &l->ops[i].parts[part].panels;
     size_t n = 0, panels = panels_count(p), p0, p1;
     size_t blocks = cmlp_max((panels + most - 1) / most, cmlp_min(panels, 4));
+    if (p->rows == 1 && is_small(l))
+        blocks = 1;
     for (size_t b = 0; b < blocks; b++) {
         share_of(panels, (int)b, (int)blocks, &p0, &p1);
         for (size_t i0 = 0; i0 < p->rows; i0 += rows_each, n++)
@@ -200,6 +203,8 @@ static size_t cut_parts(const layout *l, size_t rows_each, size_t most, span *sp
 }
 
 static const cmlp_panels *panels_of(const span *s) { return &s->of->parts[s->part].panels; }
+
+static size_t size_of(const span *s) { return (s->block.c1 - s->block.c0) * (s->block.i1 - s->block.i0); }
 
 /* What the update would compute anew in every step. */
 static cmlp_status find_runs(layout *l)
@@ -234,8 +239,24 @@ static void assign_spans(layout *l, size_t *load)
                 if (few ? load[t] < load[s->owner] : s->block.c0 >= c0 && s->block.c0 < c1)
                     s->owner = t;
             }
-            load[s->owner] += (s->block.c1 - s->block.c0) * (s->block.i1 - s->block.i0);
+            load[s->owner] += size_of(s);
         }
+}
+
+/* A thread's scratch: room for an op's own sums over a span's rows (all rows with groups), and for the
+ * largest span. */
+static void size_scratch(layout *l, size_t rows)
+{
+    size_t largest = 0, own = 0;
+    for (size_t i = 0; l->spans && i < l->n_spans; i++)
+        largest = cmlp_max(largest, size_of(&l->spans[i]));
+    for (size_t i = 0; i < l->n_ops; i++) {
+        const op *o = &l->ops[i];
+        if (o->kind->gradient_scratch)
+            own = cmlp_max(own, o->kind->gradient_scratch(o, l->groups ? o->n_in : rows));
+    }
+    l->own_bytes = cmlp_round_up(own * l->k->size, CMLP_LINE);
+    l->scratch_bytes = l->own_bytes + cmlp_round_up(largest * l->k->size, CMLP_LINE);
 }
 
 /* Rows of a span are whole vectors, so that its transpose is. */
@@ -252,14 +273,7 @@ static cmlp_status make_spans(layout *l)
         assign_spans(l, load);
     }
     free(load);
-    size_t gradient = rows * panels * l->k->nv_max * l->k->vw, own = 0;
-    for (size_t i = 0; i < l->n_ops; i++) {
-        const op *o = &l->ops[i];
-        if (o->kind->gradient_scratch)
-            own = cmlp_max(own, o->kind->gradient_scratch(o, l->groups ? o->n_in : rows));
-    }
-    l->own_bytes = cmlp_round_up(own * l->k->size, CMLP_LINE);
-    l->scratch_bytes = l->own_bytes + cmlp_round_up(gradient * l->k->size, CMLP_LINE);
+    size_scratch(l, rows);
     return enough ? find_runs(l) : CMLP_E_MEMORY;
 }
 
