@@ -114,7 +114,7 @@ typedef struct {
 /* The output shape of such a layer for an input shape; CMLP_E_ARGUMENT if that does not fit. */
 cmlp_status cmlp_layer_shape(const cmlp_layer_spec *spec, const cmlp_extent *in, cmlp_extent *out);
 
-#define CMLP_MOST_PARTS 2
+enum { CMLP_WEIGHT, CMLP_BIAS, CMLP_MOST_PARTS }; /* the parts of a dense layer; the most that a layer has */
 /* A part of a layer's parameters.  Dense layers have a weight (n_out, n_in) and a bias (n_out), a PReLU its
  * slopes (n_out). */
 typedef struct {
@@ -124,7 +124,6 @@ typedef struct {
     int decays; /* weight decay and L1 act on it */
     double start; /* its values in a new layer */
 } cmlp_part;
-enum { CMLP_WEIGHT, CMLP_BIAS }; /* the parts of a dense layer */
 
 typedef struct cmlp_layer cmlp_layer;
 
