@@ -20,7 +20,7 @@ help:
 	@echo 'make test         the whole test suite but for the slow tests'
 	@echo 'make test-slow    the slow tests'
 	@echo 'make dev          everything for developing: tools, an editable install, commit hooks'
-	@echo 'make lint         style and types of Python, style of C'
+	@echo 'make lint         style, types and imports of Python, style of C'
 	@echo 'make format       put the style right'
 	@echo 'make ctest        the C library alone: built with warnings as errors, and its tests'
 	@echo 'make sanitize     the same under the address and undefined-behaviour sanitizers'
@@ -50,6 +50,7 @@ lint: .venv/dev.stamp
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+	$(PY) .ci/check_imports.py
 	.venv/bin/stubtest --allowlist tests/typing/stubtest-allowlist.txt --ignore-unused-allowlist cmlp._core
 	.venv/bin/clang-format --dry-run --Werror $(C_FILES)
 

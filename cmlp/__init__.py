@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import export as export  # enters what writes nets to files
 from ._core import info
 from .errors import DivergenceError, FormatError
 from .initializers import Constant, He, Initializer, Normal, Xavier, Zeros

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Sequential"]
 
+WRITERS: dict[str, Callable[..., None]] = {}
+"""What writes a net as a file of some kind, ``f(net, path, ...)``: `cmlp.export` enters its own."""
+
 
 class Sequential:
     """A net: layers one after the other.
@@ -336,9 +339,7 @@ class Sequential:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the net to a safetensors file, whole or not at all; see `cmlp.load`."""
-        from .export.files import save_model
-
-        save_model(path, self)
+        WRITERS["safetensors"](self, path)
 
     def to_onnx(self, path: str | PathLike[str], task: str | None = None) -> None:
         """Write the net as an ONNX file of opset 17, whole or not at all.
@@ -361,10 +362,7 @@ class Sequential:
         ValueError
             If a layer is written in Python.
         """
-        from .export.model import Model
-        from .export.onnx import write_onnx
-
-        write_onnx(path, Model.of(self, task))
+        WRITERS["onnx"](self, path, task)
 
     def to_c(
         self, path: str | PathLike[str], task: str | None = None, name: str = "predict"
@@ -388,10 +386,7 @@ class Sequential:
         ValueError
             If a layer is written in Python, or the name is none of C.
         """
-        from .export.c import write_c
-        from .export.model import Model
-
-        write_c(path, Model.of(self, task), name)
+        WRITERS["c"](self, path, task, name)
 
     def summary(self) -> str:
         """A table of the layers with their output shapes and numbers of parameters."""

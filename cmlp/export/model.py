@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import checks
 from ..checks import Array
 from ..layers import Layer
-
-if TYPE_CHECKING:
-    from ..network import Sequential
+from ..network import Sequential
 
 TASKS = ("classifier", "multilabel")
 

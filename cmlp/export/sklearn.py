@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from .. import layers
 from ..checks import Array
+from ..network import Sequential
 from .model import Dense, Function, Model, Step
-
-if TYPE_CHECKING:
-    from ..network import Sequential
 
 _HIDDEN = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 _OUTPUTS = {"softmax": "softmax", "sigmoid": "logistic", "exp": "exp", "identity": "identity"}
+_OURS = {there: here for here, there in {**_HIDDEN, **_OUTPUTS}.items()}
 
 
 def from_sklearn(estimator: Any) -> Sequential:
@@ -37,33 +37,41 @@ def from_sklearn(estimator: Any) -> Sequential:
     Raises
     ------
     ImportError
-        Without scikit-learn 1.9 (``pip install cmlp[sklearn]``).
+        Without scikit-learn (``pip install cmlp[sklearn]``).
     TypeError, ValueError
         If it is another estimator, or not fitted.
     """
-    from .. import estimators
-
-    from sklearn import neural_network  # isort: skip  behind what tells of a missing scikit-learn
-    from sklearn.utils.validation import check_is_fitted  # isort: skip
-
-    if isinstance(estimator, neural_network.MLPClassifier):
-        ours: Any = estimators.MLPClassifier(activation=estimator.activation)
-    elif isinstance(estimator, neural_network.MLPRegressor):
-        ours = estimators.MLPRegressor(activation=estimator.activation)
-    else:
+    try:
+        from sklearn import neural_network
+        from sklearn.utils.validation import check_is_fitted
+    except ImportError as error:
+        raise ImportError("from_sklearn needs scikit-learn: pip install cmlp[sklearn]") from error
+    kinds = (neural_network.MLPClassifier, neural_network.MLPRegressor)
+    if not isinstance(estimator, kinds):
         raise TypeError(
             f"estimator is {estimator!r}; expected scikit-learn's MLPClassifier or MLPRegressor"
         )
     check_is_fitted(estimator)
-    output = ours.out_activation_ = estimator.out_activation_
-    ours.coefs_, ours.intercepts_ = estimator.coefs_, estimator.intercepts_
-    ours._sync()
-    net: Sequential = ours.net_
+    output = _OURS[estimator.out_activation_]
+    net = _net_of(estimator, "identity" if output == "exp" else output)
     if output == "exp":
         net.link = "exp"
-    elif output == "softmax" or (output == "logistic" and net.n_out == 1):
+    elif output == "softmax" or (output == "sigmoid" and net.n_out == 1):
         net.classes = estimator.classes_
     return net
+
+
+def _net_of(estimator: Any, output: str) -> Sequential:
+    """The net with an estimator's weights, of float32 if all of them are."""
+    arrays = [*estimator.coefs_, *estimator.intercepts_]
+    dtype = "float32" if all(a.dtype == np.float32 for a in arrays) else "float64"
+    names = [_OURS[estimator.activation]] * (len(estimator.coefs_) - 1) + [output]
+    found = []
+    for w, b, name in zip(estimator.coefs_, estimator.intercepts_, names, strict=True):
+        layer = layers.Dense(len(w), len(b), name)
+        layer.weight, layer.bias = w.T, b
+        found.append(layer)
+    return Sequential(*found, dtype=dtype, seed=0)
 
 
 def to_sklearn(net: Sequential) -> Any:

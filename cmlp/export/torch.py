@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import layers
 from ..checks import Array
 from ..layers import Dense, Dropout, Layer, PReLU
-
-if TYPE_CHECKING:
-    from ..network import Sequential
+from ..network import Sequential
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,6 @@ def from_torch(module: Any) -> Sequential:
         For any other module, or settings or types that are not here.
     """
     torch = _torch("from_torch")
-    from ..network import Sequential
-
     modules = _flatten(torch, module)
     dtypes = {p.dtype for m in modules for p in m.parameters()}
     if len(dtypes) != 1 or not dtypes <= {torch.float32, torch.float64}:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -13,11 +13,27 @@ from .axes import COLOURS, colour_map, new_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ..training.callbacks import GradientMonitor
-    from ..training.history import History
+
+class Columns(Protocol):
+    """What a curve is drawn from: a `History`."""
+
+    def to_dict(self) -> dict[str, list[float]]: ...
 
 
-def loss_curves(history: History | Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
+class Norms(Protocol):
+    """Sizes of gradients, epoch by epoch and layer by layer: a `GradientMonitor`."""
+
+    layers: list[str]
+    epochs: list[int]
+
+    @property
+    def delta_norms(self) -> Array: ...
+
+    @property
+    def weight_norms(self) -> Array: ...
+
+
+def loss_curves(history: Columns | Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
     """Loss of the training and of the validation data after each epoch.
 
     Parameters
@@ -50,7 +66,7 @@ def loss_curves(history: History | Mapping[str, Sequence[float]], ax: Axes | Non
 
 
 def gradient_flow(
-    monitor: GradientMonitor,
+    monitor: Norms,
     of: Literal["delta", "weight"] = "delta",
     ax: Axes | None = None,
 ) -> Axes:

@@ -16,12 +16,11 @@ from numpy.typing import ArrayLike
 
 from .. import checks
 from ..checks import Array
+from .contract import Training
 from .history import Row
 
 if TYPE_CHECKING:
     from os import PathLike
-
-    from .trainer import Trainer
 
 __all__ = [
     "Callback",
@@ -36,7 +35,7 @@ __all__ = [
 class Callback:
     """Base of the callbacks; each method does nothing until overridden.
 
-    Methods that return True stop the training.
+    Each is given the `Trainer`.  Methods that return True stop the training.
 
     Attributes
     ----------
@@ -49,19 +48,19 @@ class Callback:
     every_steps: int | None = None
     every_seconds: float | None = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: Any) -> None:
         """Called once, before the first epoch; ``trainer.fitting`` tells what is being done."""
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
+    def on_epoch_begin(self, trainer: Any) -> None:
         """Called before each epoch."""
 
-    def on_steps(self, trainer: Trainer) -> bool | None:
+    def on_steps(self, trainer: Any) -> bool | None:
         """Called within epochs, as often as the attributes say."""
 
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> bool | None:
+    def on_epoch_end(self, trainer: Any, row: Row) -> bool | None:
         """Called after each epoch with its row of the history."""
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: Any) -> None:
         """Called once at the end, after Ctrl-C and divergence too."""
 
     def state(self) -> dict[str, Any]:
@@ -127,10 +126,10 @@ class EarlyStopping(_Monitor):
         self._waited = 0
         self._weights: Array | None = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: Training) -> None:
         self.best, self.best_epoch, self._waited, self._weights = float("nan"), 0, 0, None
 
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> bool | None:
+    def on_epoch_end(self, trainer: Training, row: Row) -> bool | None:
         if self.improved(self.score(row), self.min_delta):
             self.best_epoch, self._waited = int(row["epoch"]), 0
             self._weights = trainer.net.get_flat() if self.restore_best else None
@@ -138,7 +137,7 @@ class EarlyStopping(_Monitor):
         self._waited += 1
         return self._waited >= self.patience
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: Training) -> None:
         if self._weights is not None:
             trainer.net.set_flat(self._weights)
 
@@ -163,10 +162,10 @@ class Converged(Callback):
         self.tol = checks.number(tol, "tol", 0.0)
         self._before: Array | None = None
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
+    def on_epoch_begin(self, trainer: Training) -> None:
         self._before = trainer.net.get_flat()
 
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> bool | None:
+    def on_epoch_end(self, trainer: Training, row: Row) -> bool | None:
         assert self._before is not None  # training has begun
         w = trainer.net.get_flat().astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # in a run that diverges
@@ -204,18 +203,18 @@ class ModelCheckpoint(_Monitor):
         if save_best_only and self._epochs is None:
             raise ValueError(f"every is {every!r}; expected epochs with save_best_only")
 
-    def on_steps(self, trainer: Trainer) -> bool | None:
+    def on_steps(self, trainer: Training) -> bool | None:
         self.save(trainer)
         return None
 
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> bool | None:
+    def on_epoch_end(self, trainer: Training, row: Row) -> bool | None:
         if self._epochs is None or trainer.epoch % self._epochs:
             return None
         if not self.save_best_only or self.improved(self.score(row)):
             self.save(trainer)
         return None
 
-    def save(self, trainer: Trainer) -> None:
+    def save(self, trainer: Training) -> None:
         """Save now."""
         path = self.path.replace("{epoch}", str(trainer.epoch))
         trainer.save_checkpoint(path.replace("{step}", str(trainer.step_count)))
@@ -268,16 +267,16 @@ class GradientMonitor(Callback):
     def weight_norms(self) -> Array:
         return np.array(self._weights).reshape(len(self.epochs), len(self.layers))
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: Training) -> None:
         self.epochs, self._deltas, self._weights = [], [], []
         self.layers = [f"{i}: {la!r}" for i, la in trainer.weighted_layers()]
         self._record(trainer)
 
-    def on_epoch_end(self, trainer: Trainer, row: Row) -> bool | None:
+    def on_epoch_end(self, trainer: Training, row: Row) -> bool | None:
         self._record(trainer)
         return None
 
-    def _record(self, trainer: Trainer) -> None:
+    def _record(self, trainer: Training) -> None:
         x, y = self._given or trainer.first_samples(self.n)
         deltas, weights = trainer.gradient_norms(x, y)
         self.epochs.append(trainer.epoch)
@@ -303,7 +302,7 @@ class ProgressBar(Callback):
         self.stream = stream
         self._line: _PlainLine | _RichLine | None = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: Training) -> None:
         stream = self.stream or sys.stderr
         self._line, self.every_seconds = None, None
         if trainer.fitting is not None and (self.force or stream.isatty()):
@@ -311,17 +310,17 @@ class ProgressBar(Callback):
             self._started, self._samples = time.perf_counter(), trainer.fitting.samples_done()
             self._first = trainer.epoch
 
-    def on_steps(self, trainer: Trainer) -> bool | None:
+    def on_steps(self, trainer: Training) -> bool | None:
         self._show(trainer)
         return None
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: Training) -> None:
         self._show(trainer)
         if self._line is not None:
             self._line.close()
             self._line = None
 
-    def _show(self, trainer: Trainer) -> None:
+    def _show(self, trainer: Training) -> None:
         if self._line is None or trainer.fitting is None:
             return
         seconds = max(time.perf_counter() - self._started, 1e-9)

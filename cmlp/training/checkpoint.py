@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,18 +14,16 @@ from ..errors import FormatError
 from ..export import files
 from ..optimizers import Optimizer
 from ..schedules import EpochSchedule, ScheduleLike
+from .contract import Insides
 from .history import History
 from .loops import Cursor
 
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
-
-def save(path: files.PathLike, trainer: Trainer) -> None:
+def save(path: files.PathLike, trainer: Insides) -> None:
     """Write a checkpoint; the file is replaced whole or not at all."""
     about = files.model_about(trainer.net)
     tensors = files.model_tensors(trainer.net)
-    cursor = trainer._cursor if trainer.fitting is None else trainer.fitting.loop.cursor
+    cursor = trainer._now()
     fit = trainer._unfinished()
     if fit is not None:
         fit, arrays = _split_states(fit)
@@ -100,7 +98,7 @@ def _part(given: Any, config: Any, make: Any, name: str) -> Any:
     return make(config)
 
 
-def restore(path: files.PathLike, trainer: Trainer) -> None:
+def restore(path: files.PathLike, trainer: Insides) -> None:
     """Bring a trainer to where the checkpoint was saved; its net must be of the same layers."""
     contents = files.read(path, ("checkpoint",))
     saved = contents.about
@@ -164,7 +162,7 @@ def _about(contents: files.Contents) -> dict[str, Any]:
     return about
 
 
-def _restore(contents: files.Contents, trainer: Trainer) -> None:
+def _restore(contents: files.Contents, trainer: Insides) -> None:
     with files.naming(contents.path):
         about = _about(contents)
     wanted = type(trainer.optimizer).__name__

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..checks import Array
 from ..errors import DivergenceError, FormatError, one_line
 from ..optimizers import Optimizer
 from ..schedules import EpochSchedule
 from .callbacks import Callback, ModelCheckpoint
+from .contract import Insides
 from .history import Row
 from .loops import Cursor, Data, Loop
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
 # Seconds of training handed to the core at once where nothing is to be done between epochs.
 _AT_ONCE = 0.2
@@ -36,7 +34,7 @@ class Fit:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: Insides,
         loop: Loop,
         data: Data,
         held_out: Data | None,

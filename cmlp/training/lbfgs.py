@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from ..checks import Array
 from ..errors import DivergenceError
 from ..layers import Layer
+from ..network import Sequential
+from .contract import Insides
 from .fit import Fit
 from .history import History
 from .loops import Cursor, Data, Gradients, mass_of
-
-if TYPE_CHECKING:
-    from ..network import Sequential
-    from .trainer import Trainer
 
 Vector = NDArray[np.float64]
 
@@ -27,7 +25,7 @@ Vector = NDArray[np.float64]
 class LbfgsLoop:
     """What a `Fit` asks of a loop, but for running: each iteration is an epoch of one step."""
 
-    def __init__(self, trainer: Trainer, batch_size: int) -> None:
+    def __init__(self, trainer: Insides, batch_size: int) -> None:
         self.batch_size, self.step_number = batch_size, 0
         self.cursor = Cursor(trainer.epoch)
 
@@ -41,7 +39,7 @@ class LbfgsLoop:
 class Objective:
     """Mean loss over all data plus decay, and its gradient, as functions of the flat vector."""
 
-    def __init__(self, trainer: Trainer, data: Data, batch_size: int) -> None:
+    def __init__(self, trainer: Insides, data: Data, batch_size: int) -> None:
         optimizer: Any = trainer.optimizer
         self.net, self.data, self.batch_size = trainer.net, data, batch_size
         self.gradients: Gradients = trainer._gradients(batch_size)
@@ -77,7 +75,7 @@ def decayed(net: Sequential) -> Vector:
 
 
 def fit_lbfgs(
-    trainer: Trainer,
+    trainer: Insides,
     data: Data,
     held_out: Data | None,
     epochs: int,

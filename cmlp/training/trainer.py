@@ -295,7 +295,11 @@ class Trainer:
     @property
     def epoch(self) -> int:
         """Epochs done so far, over all calls of ``fit``."""
-        return self._cursor.epoch if self.fitting is None else self.fitting.loop.cursor.epoch
+        return self._now().epoch
+
+    def _now(self) -> Cursor:
+        """Where training stands."""
+        return self._cursor if self.fitting is None else self.fitting.loop.cursor
 
     @property
     def step_count(self) -> int:
