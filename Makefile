@@ -1,7 +1,10 @@
 # What a developer types.  Everything is made inside the checkout: the virtual environment in .venv, the rest in build,
-# dist and site.  Needs python3 (3.11 or later, with venv), a C compiler and make; pip brings the rest.
+# dist and site.  Needs Python 3.11 or later with venv (python3, or what PYTHON= names), a C compiler and make; pip brings
+# the rest.
 
 PYTHON ?= python3
+# Whoever names a Python gets that one, also where .venv was made from another.
+ONLY := $(if $(filter-out file default,$(firstword $(origin PYTHON))),only)
 PY := .venv/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
 
@@ -12,7 +15,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/*) $(shell find src cm
 export MPLCONFIGDIR := $(CURDIR)/build/matplotlib
 
 .PHONY: help demo test test-slow dev lint format bench bench-quick docs wheel ctest sanitize sanitize-threads \
-  sweep test-asan fuzz coverage clean
+  sweep test-asan fuzz coverage clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -111,9 +114,12 @@ clean:
 
 # ---- the virtual environment ----
 
+# Dated when .venv was made.
+.venv/python.stamp: FORCE
+	@.ci/environment '$(PYTHON)' $(ONLY)
+
 # What [build-system] in pyproject.toml names, and CMake and Ninja.
-.venv/build.stamp: pyproject.toml Makefile .ci/python-headers
-	$(PYTHON) -m venv .venv
+.venv/build.stamp: .venv/python.stamp pyproject.toml Makefile .ci/python-headers
 	$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  > .venv/build-requirements.txt
 	$(PIP) install --requirement .venv/build-requirements.txt cmake ninja
