@@ -36,6 +36,7 @@ help:
 	@echo 'make docs         the documentation, in site'
 	@echo 'make wheel        the source distribution and the wheel, in dist'
 	@echo 'make clean        remove what was made'
+	@echo 'PYTHON=python3.12 makes any of them use that Python, for which .venv is made anew'
 
 demo: .venv/demo.stamp
 	.venv/bin/cmlp train

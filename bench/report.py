@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from .rounds import Json
 
 MISSING = "-"
+GAP = "  "  # between columns
 
 
 @dataclass
 class Table:
-    """A table of text; the first column is left aligned, the others right."""
+    """A table of text.
+
+    Attributes
+    ----------
+    title : str
+    header : list of str
+    rows : list of list of str
+    notes : list of str
+        Lines below the table.
+    keys : int
+        The first columns, which say what a row is about.
+    """
 
     title: str
     header: list[str]
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    keys: int = 1
 
 
 def tables(results: Json) -> list[Table]:
@@ -124,7 +140,8 @@ def comparison(
     """A table with a row for each comparison and a column for each variant."""
     per_second = {"microseconds": 1e6, "milliseconds": 1e3}[unit]
     variants = variants_of(measured)
-    table = Table(f"{title}, {unit}", [*first, *variants, "best peer", "times faster"])
+    header = [*first, *variants, "best peer", "times faster"]
+    table = Table(f"{title}, {unit}", header, keys=len(first))
     for item in measured:
         seconds = seconds_by_variant(item)
         columns = [number(seconds.get(v), per_second) for v in variants]
@@ -137,7 +154,8 @@ def comparison(
 def summary_table(results: Json) -> Table:
     """Training steps of cmlp against the fastest peer, for the README."""
     header = ["net", "batch", "cmlp fit, us", "cmlp train_step, us", "GFLOP/s", "share of the peak"]
-    table = Table("Training step against the best peer", [*header, "best peer", "us", "ratio"])
+    header += ["best peer", "us", "ratio"]
+    table = Table("Training step against the best peer", header, keys=2)
     for item in results["train"]:
         seconds = seconds_by_variant(item)
         fit: Json = next((row for row in item["rows"] if row["variant"] == "cmlp fit"), {})
@@ -169,9 +187,8 @@ def share_table(results: Json) -> Table:
     """Training steps against the peak of the machine."""
     measured = results["train"]
     variants = variants_of(measured)
-    table = Table(
-        "Training step, GFLOP/s and share of the FMA peak", ["net", "batch", "peak", *variants]
-    )
+    header = ["net", "batch", "peak", *variants]
+    table = Table("Training step, GFLOP/s and share of the FMA peak", header, keys=2)
     for item in measured:
         rows = {row["variant"]: row for row in item["rows"] if "seconds" in row}
         cells = [
@@ -207,7 +224,9 @@ def threads_table(results: Json) -> Table:
     measured = results["threads"]
     counts = list(measured[0]["seconds"])
     header = ["width", "batch", *counts, "default / best", "8 / all"]
-    table = Table("Training step of a net of two square layers by threads, microseconds", header)
+    table = Table(
+        "Training step of a net of two square layers by threads, microseconds", header, keys=2
+    )
     for item in measured:
         columns = [number(item["seconds"][n], 1e6) for n in counts]
         ends = [times(item["default_over_best"]), times(item["eight_over_all"])]
@@ -221,7 +240,7 @@ def mixed_table(results: Json) -> Table:
     sides = ("cmlp", "numpy")
     header = ["net, batch", "product"]
     header += [f"{side} {what}" for side in sides for what in ("alone", "by turns", "ratio")]
-    table = Table("Training steps and NumPy's products by turns, microseconds", header)
+    table = Table("Training steps and NumPy's products by turns, microseconds", header, keys=2)
     for item in results["mixed"]:
         cells = [f"{item['width']} wide, {item['batch']}", f"{item['size']} square"]
         for side in sides:
@@ -273,36 +292,81 @@ def markdown(made: Sequence[Table]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def plain(table: Table) -> str:
-    """A table in aligned text."""
-    lines = [table.header, *table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
-    text = [table.title, "=" * len(table.title)]
-    for line in lines:
-        first = line[0].ljust(widths[0])
-        rest = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        text.append("  ".join([first, *rest]))
-    return "\n".join([*text, *(f"  {note}" for note in table.notes)])
+def plain(table: Table, width: int = 80) -> str:
+    """A table in aligned text.
+
+    One that is wider than `width` characters becomes several, one below the other, each with the
+    key columns, which are never broken.
+    """
+    parts = [block(table, columns, width) for columns in blocks(table, width)]
+    parts[0] = f"{table.title}\n{'=' * len(table.title)}\n{parts[0]}"
+    notes = [
+        textwrap.fill(note, width, initial_indent=GAP, subsequent_indent=2 * GAP)
+        for note in table.notes
+    ]
+    return "\n".join(["\n\n".join(parts), *notes])
+
+
+def column_width(table: Table, column: int) -> int:
+    """Of the longest cell, or the longest word of the name, which may take several lines."""
+    return max(map(len, [*table.header[column].split(), *(row[column] for row in table.rows)]))
+
+
+def blocks(table: Table, width: int) -> list[list[int]]:
+    """The columns shown side by side: the keys, then as many others as fit, at least one."""
+    keys = list(range(table.keys))
+    found: list[list[int]] = []
+    for column in range(table.keys, len(table.header)):
+        wanted = [*(found[-1] if found else keys), column]
+        room = sum(column_width(table, c) for c in wanted) + len(GAP) * (len(wanted) - 1)
+        if found and room <= width:
+            found[-1].append(column)
+        else:
+            found.append([*keys, column])
+    return found or [keys]
+
+
+def block(table: Table, columns: list[int], width: int) -> str:
+    """Some columns, names first; if even these are too wide, the last one's cells are broken."""
+    widths = [column_width(table, column) for column in columns]
+    rest = width - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)
+    if len(columns) > table.keys:
+        widths[-1] = min(widths[-1], max(rest, width // 4))
+
+    def broken(row: list[str]) -> list[list[str]]:
+        return [
+            textwrap.wrap(row[column], w, break_on_hyphens=False)
+            for column, w in zip(columns, widths, strict=True)
+        ]
+
+    names = broken(table.header)
+    height = max(map(len, names))
+    names = [[""] * (height - len(name)) + name for name in names]
+    left = [is_text(table, column) for column in columns]
+    rows = [names, *map(broken, table.rows)]
+    return "\n".join(line for cells in rows for line in aligned(cells, widths, left))
+
+
+def is_text(table: Table, column: int) -> bool:
+    """Whether the column is aligned to the left: the first, and one that has words."""
+    return column == 0 or any(row[column][:1].isalpha() for row in table.rows)
+
+
+def aligned(cells: list[list[str]], widths: list[int], left: list[bool]) -> list[str]:
+    """The lines of a row, whose cells have one or several lines each."""
+    return [
+        GAP.join(
+            part.ljust(width) if to_left else part.rjust(width)
+            for part, width, to_left in zip(parts, widths, left, strict=True)
+        ).rstrip()
+        for parts in zip_longest(*cells, fillvalue="")
+    ]
 
 
 def show(made: Sequence[Table]) -> None:
-    """Print the tables, with rich where it is installed."""
-    try:
-        from rich.console import Console
-        from rich.table import Table as RichTable
-    except ImportError:
-        print("\n\n".join(plain(table) for table in made))
-        return
-    console = Console()
-    for table in made:
-        drawn = RichTable(title=table.title, title_justify="left")
-        for number_, name in enumerate(table.header):
-            drawn.add_column(name, justify="right" if number_ else "left")
-        for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
-        for note in table.notes:
-            console.print(f"  {note}", markup=False)
+    """Print the tables in the width of the terminal, or in 80 columns."""
+    width = shutil.get_terminal_size().columns
+    print("\n\n".join(plain(table, width) for table in made))
 
 
 def write_markdown(path: Path, made: Sequence[Table]) -> None:
