@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from . import (
+    against,
     end_to_end,
     inference,
     kernels,
@@ -29,6 +30,7 @@ from .rounds import SLOW_TO_START, Effort, Json, Session, Worker, WorkerError
 SECTIONS = ("limits", "train", "inference", "kernels", "threads", "mixed", "end_to_end")
 FULL = Effort(rounds=15, seconds=0.1)
 QUICK = Effort(rounds=4, seconds=0.02)
+AGAINST = Effort(rounds=8, seconds=0.04)  # of each pair of processes
 
 
 def names(allowed: Sequence[str]) -> Callable[[str], list[str]]:
@@ -62,7 +64,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     p.add_argument("--nets", type=names([n.name for n in NETS]), help="nets, joined by commas")
     p.add_argument("--peers", type=names(list(LIBRARIES)), help="libraries, joined by commas")
-    p.add_argument("--sections", type=names(SECTIONS), default=list(SECTIONS), help="parts to run")
+    p.add_argument(
+        "--against",
+        type=Path,
+        metavar="PYTHON",
+        help="time nothing but cmlp, by turns with the version that this other Python has, or the"
+        " .venv of this other checkout",
+    )
+    p.add_argument("--sections", type=names(SECTIONS), help="parts to run (default: all)")
     p.add_argument("--rounds", type=positive, help="turns of each variant")
     p.add_argument("--seconds", type=float, help="seconds of a turn")
     p.add_argument(
@@ -99,19 +108,9 @@ def check_isa(isa: str | None, info: Json | None) -> None:
         raise ValueError(f"isa: got {isa!r}, expected one of {', '.join(info['isas'])}")
 
 
-def run(options: argparse.Namespace) -> Json:
-    """Measure what the options ask for.
-
-    Raises
-    ------
-    ValueError
-        If cmlp cannot run with the instruction set.
-    """
-    base = QUICK if options.quick else FULL
-    effort = Effort(options.rounds or base.rounds, options.seconds or base.seconds)
-    n_threads = options.threads or machine.available_processors()
-    nets = chosen_nets(options)
-    results: Json = {
+def facts(options: argparse.Namespace, effort: Effort, n_threads: int) -> Json:
+    """What the results of any run begin with."""
+    return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine.facts(),
         "settings": {
@@ -121,8 +120,33 @@ def run(options: argparse.Namespace) -> Json:
             "seconds_of_a_turn": effort.seconds,
             "quick": options.quick,
         },
-        "skipped": sorted(SLOW_TO_START) if options.quick else [],
+        "skipped": [],
+        "libraries": {},
+        "missing": {},
+        "cmlp": None,
+        "idle": {},
     }
+
+
+def effort_of(options: argparse.Namespace, usual: Effort) -> Effort:
+    """How long to measure."""
+    base = QUICK if options.quick else usual
+    return Effort(options.rounds or base.rounds, options.seconds or base.seconds)
+
+
+def run(options: argparse.Namespace) -> Json:
+    """Measure what the options ask for.
+
+    Raises
+    ------
+    ValueError
+        If cmlp cannot run with the instruction set.
+    """
+    effort = effort_of(options, FULL)
+    n_threads = options.threads or machine.available_processors()
+    nets = chosen_nets(options)
+    results = facts(options, effort, n_threads)
+    results["skipped"] = sorted(SLOW_TO_START) if options.quick else []
     with ExitStack() as stack:
         libraries = options.peers or list(LIBRARIES)
         workers, missing = start_workers(stack, libraries, n_threads, options.isa)
@@ -141,10 +165,44 @@ def run(options: argparse.Namespace) -> Json:
             "end_to_end": lambda: end_to_end.measure(session, options.mnist),
         }
         for section in SECTIONS:
-            if section in options.sections:
+            if section in (options.sections or SECTIONS):
                 print(f"measuring: {section}", file=sys.stderr)
                 results[section] = measures[section]()
         results["idle"] = {name: worker.idle for name, worker in workers.items()}
+    return results
+
+
+def run_against(options: argparse.Namespace) -> Json:
+    """Compare this version with another one.
+
+    Raises
+    ------
+    ValueError
+        If the other one cannot be run, an option does not go with this, or cmlp cannot run with
+        the instruction set.
+    """
+    unfit = [s for s in options.sections or () if s not in against.SECTIONS]
+    if unfit or options.peers:
+        name, got = ("sections", ",".join(unfit)) if unfit else ("peers", ",".join(options.peers))
+        allowed = "cmlp alone, in " + ", ".join(against.SECTIONS)
+        raise ValueError(f"{name}: got {got!r}; --against times {allowed}")
+    effort = effort_of(options, AGAINST)
+    n_threads = options.threads or machine.available_processors()
+    results = facts(options, effort, n_threads)
+    comparison = against.Comparison(
+        old=against.python_of(options.against),
+        nets=chosen_nets(options),
+        sections=options.sections or against.SECTIONS,
+        dtype=options.dtype,
+        threads=n_threads,
+        isa=options.isa,
+        quick=options.quick,
+        effort=effort,
+    )
+    found = results["against"] = comparison.measure()
+    results["cmlp"] = found["info"]["new"]
+    results["libraries"] = {f"{name} cmlp": v["version"] for name, v in found["info"].items()}
+    results["idle"] = {"cmlp": found["idle"]}
     return results
 
 
@@ -162,6 +220,12 @@ def write(results: Json, out: Path) -> None:
         print("no picture: pip install cmlp[bench]", file=sys.stderr)
     files = ["results.json", "tables.md", *(["roofline.png"] if drawn else [])]
     print(f"written to {out}: {', '.join(files)}", file=sys.stderr)
+
+
+def slower(results: Json) -> list[Json]:
+    """Rows of a comparison of two versions that were lost or failed."""
+    rows = results["against"]["rows"] if "against" in results else []
+    return [row for row in rows if row.get("slower", True)]
 
 
 def disagreements(results: Json) -> list[str]:
@@ -190,15 +254,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 if libraries disagreed on a result.
+        0, or 1 if libraries disagreed on a result or this version is slower than the other one.
     """
     options = parser().parse_args(argv)
     try:
-        results = run(options)
+        results = run_against(options) if options.against else run(options)
     except ValueError as error:
         parser().error(str(error))
     write(results, options.out)
-    return 1 if disagreements(results) else 0
+    return 1 if disagreements(results) or slower(results) else 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .nets import Net
+from .nets import Net, find
 from .rounds import Json, Session, compare
 from .train import against_best
 
@@ -13,16 +13,22 @@ BATCHES = (1, 32, 1024)
 RTOL = {"float32": 1e-4, "float64": 1e-10}
 
 
+def specs(nets: Sequence[Net], quick: bool) -> list[Json]:
+    """Each net at each number of rows; of a quick run, the least and most."""
+    return [{"net": net.name, "rows": n} for net in nets for n in BATCHES[:: 2 if quick else 1]]
+
+
 def measure(session: Session, nets: Sequence[Net]) -> list[Json]:
-    """Time the forward pass of each net at each number of rows; of a quick run, the least and most.
+    """Time the forward pass of each of `specs`.
 
     Returns
     -------
     list of dict
         For each net and number of rows, under "rows", each variant's seconds a call and GFLOP/s.
     """
-    batches = BATCHES[::2] if session.quick else BATCHES
-    return [measure_net(session, net, batch) for net in nets for batch in batches]
+    return [
+        measure_net(session, find(spec["net"]), spec["rows"]) for spec in specs(nets, session.quick)
+    ]
 
 
 def measure_net(session: Session, net: Net, batch: int) -> Json:

@@ -22,8 +22,18 @@ CASES = (
 )
 
 
+def specs(quick: bool) -> list[Json]:
+    """Every operation of `CASES`; of a quick run, with the middle shape alone."""
+    return [
+        {"op": op, "shape": list(shape), "activation": activation}
+        for op, shapes, activations in CASES
+        for shape in (shapes[1:2] if quick else shapes)
+        for activation in activations
+    ]
+
+
 def measure(session: Session) -> list[Json]:
-    """Time every operation of `CASES`; of a quick run, the middle shape alone.
+    """Time every one of `specs`.
 
     Returns
     -------
@@ -31,11 +41,8 @@ def measure(session: Session) -> list[Json]:
         "op", "activation", "shape" and, under "rows", each library's seconds a call.
     """
     results = []
-    for op, shapes, activations in CASES:
-        for shape in shapes[1:2] if session.quick else shapes:
-            for activation in activations:
-                spec = {"op": op, "shape": list(shape), "activation": activation}
-                entries = session.entries("kernels", **spec)
-                rows = compare(entries, session.effort, RTOL[session.dtype])
-                results.append({**spec, "rows": rows, **against_best(rows, OURS)})
+    for spec in specs(session.quick):
+        entries = session.entries("kernels", **spec)
+        rows = compare(entries, session.effort, RTOL[session.dtype])
+        results.append({**spec, "rows": rows, **against_best(rows, OURS)})
     return results

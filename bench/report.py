@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
+from .against import LIMIT
 from .rounds import Json
 
 MISSING = "-"
@@ -47,6 +48,7 @@ def tables(results: Json) -> list[Table]:
         "threads": lambda r: [threads_table(r)],
         "mixed": lambda r: [mixed_table(r)],
         "end_to_end": end_to_end_tables,
+        "against": against_tables,
     }
     made = [machine_table(results)]
     for section, maker in makers.items():
@@ -94,8 +96,9 @@ def machine_table(results: Json) -> Table:
         table.notes.append(f"not in a quick run: {', '.join(results['skipped'])}")
     if (machine["load_average"] or 0) > 0.5:
         table.notes.append(f"the machine was busy: load {machine['load_average']:.2f} at the start")
-    idle = max(results["idle"].values(), default=0.0)
-    table.notes.append(f"a process waiting for its turn used at most {100 * idle:.1f} % of a core")
+    if results["idle"]:
+        idle = 100 * max(results["idle"].values())
+        table.notes.append(f"a process waiting for its turn used at most {idle:.1f} % of a core")
     return table
 
 
@@ -275,6 +278,68 @@ def end_to_end_tables(results: Json) -> list[Table]:
         table.rows.append([item["variant"], *sizes])
     made.append(table)
     return made
+
+
+def against_tables(results: Json) -> list[Table]:
+    """Two versions of cmlp, section by section, and what became slower."""
+    found = results["against"]
+    made = []
+    for section in dict.fromkeys(row["section"] for row in found["rows"]):
+        rows = [row for row in found["rows"] if row["section"] == section]
+        keys = [key for key in AGAINST_KEYS if key in rows[0]]
+        if len({row["variant"] for row in rows}) == 1:
+            keys.remove("variant")
+        header = [*keys, "old, us", "new, us", "ratio", "95 % of it", "of bests"]
+        table = Table(f"New against old: {section}", header, keys=len(keys))
+        table.rows = [[*key_cells(row, keys), *ratio_cells(row)] for row in rows]
+        made.append(table)
+    made[-1].notes = against_notes(found)
+    return made
+
+
+AGAINST_KEYS = ("net", "rows", "op", "activation", "shape", "variant")
+
+
+def key_cells(row: Json, keys: Sequence[str]) -> list[str]:
+    """What a row is about."""
+    shape = " x ".join(map(str, row.get("shape", ())))
+    named = {**row, "shape": shape, "variant": row["variant"].removeprefix("cmlp ")}
+    return [str(named[key]) for key in keys]
+
+
+def ratio_cells(row: Json) -> list[str]:
+    """Both times, their ratio, between what its median lies, the ratio of the best times."""
+    if "problem" in row:
+        return [MISSING] * 5
+    low, high = row["interval"]
+    return [
+        number(row["old"], 1e6),
+        number(row["new"], 1e6),
+        f"{'! ' if row['slower'] else ''}{row['ratio']:.3f}",
+        f"{low:.2f}-{high:.2f}",
+        f"{row['ratio_of_bests']:.3f}",
+    ]
+
+
+def against_notes(found: Json) -> list[str]:
+    """The whole in a few lines."""
+    failed = [row for row in found["rows"] if "problem" in row]
+    timed = [row for row in found["rows"] if "problem" not in row]
+    lost = sum(row["slower"] for row in timed)
+    won = sum(row["ratio"] < 1 / LIMIT for row in timed)
+    same = sum(row["same_bits"] for row in timed)
+    return [
+        f"old: {found['python']}",
+        "ratio: new over old, the median of all rounds, with its 95 % interval, and the ratio of"
+        " the best times",
+        f"of {len(timed)} rows {lost} slower by more than {100 * (LIMIT - 1):.0f} % (marked !),"
+        f" {won} faster by more than that; {same} with the same bits as result",
+        *(
+            f"not timed: {' '.join(key_cells(row, [k for k in AGAINST_KEYS if k in row]))}:"
+            f" {row['problem']}"
+            for row in failed
+        ),
+    ]
 
 
 def markdown(made: Sequence[Table]) -> str:

@@ -35,6 +35,8 @@ START = (
     f"import sys; sys.path.append({str(Path(__file__).resolve().parent.parent)!r});"
     "from bench.worker import main; main()"
 )
+# In another Python: the bench of the cmlp that is installed there.
+ELSEWHERE = "from cmlp.bench.worker import main; main()"
 
 
 class WorkerError(RuntimeError):
@@ -46,6 +48,15 @@ class Worker:
 
     The process starts at once, and is ready when the context is entered.
 
+    Parameters
+    ----------
+    library : str
+    threads : int
+    isa : str or None
+        Instruction set of cmlp.
+    python : path or None
+        Another Python than this one; the worker is that of the cmlp installed there.
+
     Attributes
     ----------
     library : str
@@ -55,18 +66,25 @@ class Worker:
         Share of a core it has used while it was not its turn.
     """
 
-    def __init__(self, library: str, threads: int, isa: str | None = None) -> None:
+    def __init__(
+        self, library: str, threads: int, isa: str | None = None, python: Path | None = None
+    ) -> None:
         self.library = library
         self.idle = 0.0
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the worker)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", START, library, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            env=environment(threads, isa),
-        )
+        command = [python or sys.executable, "-P", "-c", ELSEWHERE if python else START]
+        try:
+            self._process = subprocess.Popen(
+                [*map(str, command), library, str(threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+                env=environment(threads, isa),
+            )
+        except OSError as error:
+            self._log.close()
+            raise WorkerError(f"{library} does not start: {error}") from error
 
     def ask(self, **job: Any) -> Json:
         """Do a job and wait for its answer.
@@ -225,11 +243,13 @@ def compare(
         reference = reference or entry.check
         if not agree(entry.check, reference, rtol):
             entry.problem = f"disagrees: {entry.check[:3]} against {reference[:3]}"
+    order = list(enumerate(entries))
     for _ in range(effort.rounds):
         each_round()
-        for number, entry in enumerate(entries):
+        for number, entry in order:
             if entry.problem is None:
                 turn(entry, str(number), effort.seconds, units)
+        order.reverse()  # what always came second would meet what the first left behind
     for worker in {id(e.worker): e.worker for e in entries}.values():
         with suppress(WorkerError):  # one that has ended has said so in its entries
             worker.ask(do="close")

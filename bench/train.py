@@ -14,6 +14,11 @@ OURS = ("cmlp fit", "cmlp train_step")
 RTOL = {"float32": 1e-4, "float64": 1e-6}
 
 
+def specs(nets: Sequence[Net]) -> list[Json]:
+    """What says which step is timed."""
+    return [{"net": net.name} for net in nets]
+
+
 def measure(session: Session, nets: Sequence[Net]) -> list[Json]:
     """Time the training step of each net.
 
