@@ -57,6 +57,7 @@ lint: .venv/dev.stamp
 	$(PY) .ci/check_imports.py
 	.venv/bin/stubtest --allowlist tests/typing/stubtest-allowlist.txt --ignore-unused-allowlist cmlp._core
 	.venv/bin/clang-format --dry-run --Werror $(C_FILES)
+	$(PY) .ci/check_architecture.py
 
 format: .venv/dev.stamp
 	.venv/bin/ruff check --fix
