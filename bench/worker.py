@@ -13,6 +13,8 @@ It reads one job a line on standard input (JSON) and answers with one line:
 ``{"do": "close"}``
     Forget all tasks.
 
+The bench of a later version drives this one, too (`against.py`): jobs and answers are a contract.
+
 Any job may be answered by ``{"error": "..."}``.  Every answer has "idle", the share of a core
 that was used between jobs so far: waiting must cost nothing, so the process answers only once the
 threads of its library sleep.
