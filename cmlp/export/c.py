@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from inspect import cleandoc
 from os import PathLike
 from string import ascii_letters, digits
+from textwrap import indent
 from typing import Any
 
 import numpy as np
@@ -22,29 +24,26 @@ _KEYWORDS = """
     int long register restrict return short signed sizeof static struct switch typedef union
     unsigned void volatile while
 """
-_USED_IN_THE_FILE = """
-    b best e erfc erfcf exp expf expm1 expm1f fabs fabsf high i j log1p log1pf main most n n_in
-    n_out p printf scanf sum tanh tanhf u v w x y
+# The functions of <math.h> for one or two doubles; those for float have an f behind their names.
+_MATH = """
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs
+    fdim floor fma fmax fmin fmod hypot ldexp lgamma log log10 log1p log2 logb nearbyint nextafter
+    pow remainder rint round scalbn sin sinh sqrt tan tanh tgamma trunc
+""".split()
+# What else the headers of the file declare, POSIX's additions among it.
+_DECLARED = """
+    clearerr drem fclose feof ferror fflush fgetc fgetpos fgets finite fopen fprintf fputc fputs
+    fread freopen frexp fscanf fseek fsetpos ftell fwrite gamma getc getchar gets ilogb j0 j1 jn
+    llrint llround lrint lround main modf nan nexttoward perror printf putc putchar puts remove
+    remquo rename rewind scalb scalbln scanf setbuf setvbuf signgam significand sprintf sscanf
+    tmpfile tmpnam ungetc vfprintf vfscanf vprintf vscanf vsnprintf vsprintf vsscanf snprintf y0 y1
+    yn
 """
-_RESERVED = frozenset((_KEYWORDS + _USED_IN_THE_FILE).split())
-
-# Activations in C, for `real` x and its setting p; `cmlp.export.onnx` has the same table for ONNX.
-# An exponential that overflows leads to the right result; none loses its digits by cancelling.
-_FUNCTIONS = {
-    "sigmoid": "const real e = exp(-fabs(x));\n    return (x < 0 ? e : 1) / (1 + e);",
-    "tanh": "return tanh(x);",
-    "relu": "return x < 0 ? 0 : x;",
-    "leaky_relu": "return x < 0 ? x * p : x;",
-    "elu": "return x < 0 ? p * expm1(x) : x;",
-    "gelu": "return x < -40 ? 0 : x / 2 * erfc((real)-0.70710678118654752 * x);",
-    "silu": "return x < -1000 ? 0 : x / (1 + exp(-x));",
-    "softplus": "return (x < 0 ? 0 : x) + log1p(exp(-fabs(x)));",
-    "softsign": "const real most = (real)1e30;\n"
-    "    x = x < -most ? -most : x > most ? most : x;\n    return x / (1 + fabs(x));",
-    "step": "return x < 0 ? 0 : x >= 0 ? 1 : x;",
-    "exp": "return exp(x);",
-}
-_WITH_PARAM = ("leaky_relu", "elu")
+_LOCAL = "b best i j n n_in n_out p sum u v w x y"
+_RESERVED = frozenset(
+    [*_KEYWORDS.split(), *_DECLARED.split(), *_LOCAL.split()]
+    + [name + suffix for name in _MATH for suffix in ("", "f", "l")]
+)
 
 _DENSE = """
 static void NAME_dense(int n_in, int n_out, const real *w, const real *b, const real *x,
@@ -55,21 +54,6 @@ static void NAME_dense(int n_in, int n_out, const real *w, const real *b, const 
     for (int i = 0; i < n_in; i++)
         for (int j = 0; j < n_out; j++)
             y[j] += x[i] * w[i * n_out + j];
-}
-"""
-
-_SOFTMAX = """
-static void NAME_softmax(int n, real *y)
-{
-    real high = y[0], sum = 0;
-    for (int i = 1; i < n; i++)
-        high = y[i] > high ? y[i] : high;
-    for (int i = 0; i < n; i++) {
-        y[i] = exp(y[i] - high);
-        sum += y[i];
-    }
-    for (int i = 0; i < n; i++)
-        y[i] /= sum;
 }
 """
 
@@ -96,28 +80,30 @@ int main(void)
 
 
 def write_c(path: str | PathLike[str], model: Model, name: str = "predict") -> None:
-    """Write a C99 file that needs nothing but the mathematical functions of C's library.
+    """Write a C99 file that needs nothing but the C library's mathematical functions.
 
-    Its function is ``void name(const T *x, T *y)``, T the net's type; with a head that knows one
-    label ``int name(const T *x, T *p)``, which returns the place of the label in ``name_classes``.
-    It allocates nothing, keeps nothing between calls, and x may be y.
+    Its function is ``void name(const T *x, T *y)``, T being the net's type; with a head that picks
+    one label, ``int name(const T *x, T *p)``, which returns the label's index in ``name_classes``.
+    It allocates nothing and keeps no state between calls; x may be y.
 
     Parameters
     ----------
     path : str or path
     model : Model
     name : str, default "predict"
-        A name of C, with which all names in the file begin.
+        A C identifier; every name with file scope begins with it.
 
     Raises
     ------
     ValueError
-        If the name is none.
+        If the name is no C identifier or one that C or its library uses, or if the net has an
+        activation without a form in C.
     """
     if not isinstance(name, str):
         raise TypeError(f"name is {name!r}; expected a name of C")
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or name in _RESERVED:
         raise ValueError(f"name is {name!r}; expected letters, digits and _, and no word of C")
+    model.check_forms("c", "a C file")
     text = "".join(_Source(model, name).parts())
     replace_file(path, text.encode("ascii"))
 
@@ -131,10 +117,7 @@ class _Source:
         self.head = model.head
         binary = self.head is not None and self.head.kind == "binary"
         self.n_results = 2 if binary else model.n_out
-        steps = list(model.steps)
-        if self.head is not None and self.head.link is not None:
-            steps.append(Function(self.head.link))
-        self.names = {step.name for step in steps if isinstance(step, Function)}
+        self.functions = {function.name: function for function in model.functions()}
         self.returns_label = self.head is not None and self.head.kind != "multilabel"
         self.prototype = (
             f"{'int' if self.returns_label else 'void'} {name}"
@@ -150,18 +133,16 @@ class _Source:
             yield self._classes(self.head)
         if any(isinstance(step, Dense) for step in self.model.steps):
             yield self._fit(_DENSE)
-        for name in sorted(self.names - {"softmax"}):
-            yield self._function(name)
-        if "softmax" in self.names:
-            yield self._fit(_SOFTMAX)
+        for _, function in sorted(self.functions.items()):
+            yield self._function(function)
         yield from self._predict()
         yield self._main()
 
     def _fit(self, code: str) -> str:
-        """Code with the file's names and the functions of its type."""
+        """Code with the file's names, and the functions of <math.h> for its type."""
         code = code.replace("NAME", self.name)
         if self.real == "float":
-            code = re.sub(r"\b(erfc|exp|expm1|fabs|log1p|tanh)\(", r"\1f(", code)
+            code = re.sub(rf"\b({'|'.join(_MATH)})\(", r"\1f(", code)
         return re.sub(r"\breal\b", self.real, code)
 
     def _comment(self) -> str:
@@ -212,10 +193,14 @@ class _Source:
 
     # ---- functions ----
 
-    def _function(self, name: str) -> str:
-        arguments = "real x, real p" if name in _WITH_PARAM else "real x"
-        head = f"static real NAME_{name}({arguments})"
-        return self._fit(f"\n{head}\n{{\n    {_FUNCTIONS[name]}\n}}\n")
+    def _function(self, function: Function) -> str:
+        assert function.forms.c is not None  # `write_c` has checked all of them
+        body = indent(cleandoc(function.forms.c), "    ")
+        arguments = "real x, real p" if function.param is not None else "real x"
+        head = f"static real NAME_{function.name}({arguments})"
+        if not _is_elementwise(function):
+            head = f"static void NAME_{function.name}(int n, real *y)"
+        return self._fit(f"\n{head}\n{{\n{body}\n}}\n")
 
     def _room(self) -> list[int]:
         """Widths of the buffers: one that holds the inputs where they are changed, and two more."""
@@ -258,12 +243,13 @@ class _Source:
             mean, scale = f"{self.name}_mean{i}[i]", f"{self.name}_scale{i}[i]"
             value = f"{y}[i] * {scale} + {mean}" if step.inverse else f"({y}[i] - {mean}) / {scale}"
             return self._loop(width, f"{y}[i] = ({self.real})({value})")
-        if step.name == "softmax":
-            return f"    {self.name}_softmax({width}, {y});\n"
+        if not _is_elementwise(step):
+            return f"    {self.name}_{step.name}({width}, {y});\n"
         p = ""
-        if step.name in _WITH_PARAM:
-            each = isinstance(step.param, np.ndarray)
-            p = f", {self.name}_p{i}[i]" if each else f", {self._constant(step.param)}"
+        if isinstance(step.param, np.ndarray):
+            p = f", {self.name}_p{i}[i]"
+        elif step.param is not None:
+            p = f", {self._constant(step.param)}"
         return self._loop(width, f"{y}[i] = {self.name}_{step.name}({y}[i]{p})")
 
     def _constant(self, value: Any) -> str:
@@ -297,6 +283,10 @@ class _Source:
         code = code.replace("SCAN", "%f" if single else "%lf")
         code = code.replace("PRINT", "%.9g" if single else "%.17g")
         return code.replace("N_IN", str(self.model.n_in)).replace("N_OUT", str(self.n_results))
+
+
+def _is_elementwise(function: Function) -> bool:
+    return bool(_core.activations().get(function.name, {"elementwise": True})["elementwise"])
 
 
 def _number(value: float, kind: str) -> str:

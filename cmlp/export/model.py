@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import _core, checks
 from ..checks import Array
 from ..layers import Layer
+from ..layers.activations import KINDS
+from ..layers.forms import Forms
 from ..network import Sequential
 
 TASKS = ("classifier", "multilabel")
@@ -32,18 +34,26 @@ class Dense:
 
 @dataclass(frozen=True)
 class Function:
-    """An activation, or "exp".
+    """An activation, or "exp", which a loss may apply to the outputs.
 
     Attributes
     ----------
     name : str
-        As in `cmlp.layers.activation_names`; "leaky_relu" stands for all with a slope.
+        As in `cmlp.layers.activation_names`, or "exp".
     param : float, ndarray of shape (n_in,) or None
-        Its setting: one for all columns, or one for each.
+        Its parameter: one for all columns, or one for each.
     """
 
     name: str
     param: float | Array | None = None
+
+    @property
+    def forms(self) -> Forms:
+        """The function in other programs' terms."""
+        if self.name == "exp":
+            return _EXP
+        kind = KINDS.get(self.name)
+        return Forms(c=None, onnx=None, torch=None) if kind is None else kind.forms
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ class Rescaling:
 
 
 Step = Dense | Function | Rescaling
+
+_EXP = Forms(c="return exp(x);", onnx=lambda g, x, _: g.add("Exp", x), torch=None)
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Model:
-    """What is written to a file.
+    """What is to be written to a file.
 
     Attributes
     ----------
@@ -100,7 +112,7 @@ class Model:
     n_in, n_out : int
     dtype : {"float32", "float64"}
     head : Head or None
-        None where the outputs are to be given as they are.
+        None for the outputs as they are.
     """
 
     steps: tuple[Step, ...]
@@ -126,7 +138,8 @@ class Model:
         Raises
         ------
         ValueError
-            For a layer written in Python, a parameter that is not finite, classes that do not fit.
+            For a layer that cannot be exported, such as one written in Python, a parameter that is
+            not finite, or classes that do not fit.
         """
         steps = [step for i, layer in enumerate(net.layers) for step in _steps_of(layer, i)]
         assert net.n_in is not None and net.n_out is not None  # built-in layers know their widths
@@ -137,15 +150,57 @@ class Model:
         """The same with more steps before and after it."""
         return replace(self, steps=(*before, *self.steps, *after))
 
+    def functions(self) -> Iterator[Function]:
+        """Every function in it, the head's link included."""
+        yield from (step for step in self.steps if isinstance(step, Function))
+        if self.head is not None and self.head.link is not None:
+            yield Function(self.head.link)
+
+    def check_forms(self, form: str, target: str) -> None:
+        """Raise ValueError if an activation lacks the form that a file needs.
+
+        Parameters
+        ----------
+        form : {"c", "onnx"}
+        target : str
+            What is to be written, for the message.
+        """
+        for function in self.functions():
+            if getattr(function.forms, form) is None:
+                raise ValueError(
+                    f"the net has the activation {function.name!r}, which {target} cannot express"
+                )
+
     @property
     def n_bytes(self) -> int:
-        """Size of the numbers in it."""
+        """Size of its arrays."""
         values = [value for step in self.steps for value in vars(step).values()]
         return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
 
 
+def _dense(core: _core.Layer) -> list[Step]:
+    return [Dense(core.get("weight"), core.get("bias") if "bias" in core.shapes else None)]
+
+
+def _activation(core: _core.Layer) -> list[Step]:
+    if core.activation == "identity":
+        return []
+    has_param = _core.activations()[core.activation]["param"] is not None
+    return [Function(core.activation, core.param[0] if has_param else None)]
+
+
+# What each kind of layer in the core does in prediction.
+STEPS: dict[str, Callable[[_core.Layer], list[Step]]] = {
+    "dense": _dense,
+    "activation": _activation,
+    "prelu": lambda core: [Function("leaky_relu", core.get("slope"))],
+    "rrelu": lambda core: [Function("leaky_relu", sum(core.param) / 2)],
+    "dropout": lambda core: [],
+}
+
+
 def _steps_of(layer: Any, i: int) -> list[Step]:
-    """The steps of one layer of a net, by what the compiled core makes of it."""
+    """The steps of one layer of a net."""
     if not isinstance(layer, Layer):
         raise ValueError(
             f"layers[{i}], {layer!r}, is written in Python; expected built-in layers, "
@@ -153,18 +208,9 @@ def _steps_of(layer: Any, i: int) -> list[Step]:
         )
     for name, value in layer.parameters().items():
         checks.check_finite(value, f"{name} of layers[{i}]")
-    steps: list[Step] = []
-    for core in layer.cores:
-        if core.kind == "dense":
-            bias = core.get("bias") if "bias" in core.shapes else None
-            steps.append(Dense(core.get("weight"), bias))
-        elif core.kind == "prelu":
-            steps.append(Function("leaky_relu", core.get("slope")))
-        elif core.kind == "rrelu":
-            steps.append(Function("leaky_relu", sum(core.param) / 2))
-        elif core.kind == "activation" and core.activation != "identity":
-            steps.append(Function(core.activation, core.param[0]))
-    return steps
+    if any(core.kind not in STEPS for core in layer.cores):
+        raise ValueError(f"layers[{i}], {layer!r}, is of a kind that cannot be exported")
+    return [step for core in layer.cores for step in STEPS[core.kind](core)]
 
 
 def _head_of(net: Sequential, task: str, classes: Sequence[Any] | None) -> Head:

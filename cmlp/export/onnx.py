@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from .. import _core
-from ..checks import Array
 from .files import replace_file
-from .model import Dense, Head, Model, Rescaling, Step
+from .model import Dense, Function, Head, Model, Rescaling, Step
 
 OPSET, IR_VERSION = 17, 8
 # What protocol buffers can hold, less some room for all that is not numbers.
@@ -35,7 +33,7 @@ def write_onnx(path: str | PathLike[str], model: Model) -> None:
     ImportError
         Without the package onnx.
     ValueError
-        If the net is larger than an ONNX file can be.
+        If the net is larger than an ONNX file can be, or has an activation that ONNX lacks.
     """
     try:
         import onnx
@@ -43,6 +41,7 @@ def write_onnx(path: str | PathLike[str], model: Model) -> None:
         raise ImportError("writing ONNX files needs onnx: pip install cmlp[export]") from error
     if model.n_bytes > _MOST_BYTES:
         raise ValueError(f"the net has {model.n_bytes} bytes; ONNX files hold {_MOST_BYTES}")
+    model.check_forms("onnx", "an ONNX file")
     graph = _Graph(model.dtype)
     y = "x"
     for step in model.steps:
@@ -110,7 +109,7 @@ def _add_step(g: _Graph, x: str, step: Step) -> str:
         return g.add("Gemm", x, g.constant(step.weight), *bias, transB=1)
     if isinstance(step, Rescaling):
         return _rescale(g, x, step)
-    return _FUNCTIONS[step.name](g, x, step.param)
+    return _apply(g, x, step)
 
 
 def _rescale(g: _Graph, x: str, step: Rescaling) -> str:
@@ -123,64 +122,15 @@ def _rescale(g: _Graph, x: str, step: Rescaling) -> str:
     return g.cast(y, g.dtype)
 
 
-def _elu(g: _Graph, x: str, alpha: Any) -> str:
-    """relu(x) + alpha (exp(min(x, 0)) - 1); onnxruntime has no Elu of float64."""
-    e = g.add("Exp", g.add("Min", x, g.constant(0)))
-    below = g.add("Mul", g.constant(alpha), g.add("Sub", e, g.constant(1)))
-    return g.add("Add", g.add("Relu", x), below)
-
-
-def _gelu(g: _Graph, x: str, _: Any) -> str:
-    """x/2 (1 + erf(x / sqrt 2)); onnxruntime has no Erf of float64, so that is of float32."""
-    inside = g.add("Mul", x, g.constant(np.sqrt(0.5)))
-    if g.dtype == "float64":
-        erf = g.cast(g.add("Erf", g.cast(inside, "float32")), "float64")
-    else:
-        erf = g.add("Erf", inside)
-    return g.add("Mul", g.add("Mul", x, g.constant(0.5)), g.add("Add", erf, g.constant(1)))
-
-
-def _silu(g: _Graph, x: str, _: Any) -> str:
-    """x / (1 + exp(-x)); of x sigmoid(x) some versions of onnxruntime make what float64 lacks."""
-    e = g.add("Exp", g.add("Neg", x))
-    return g.add("Div", x, g.add("Add", e, g.constant(1)))
-
-
-def _softplus(g: _Graph, x: str, _: Any) -> str:
-    """relu(x) + log(1 + exp(-|x|)), which cannot overflow."""
-    e = g.add("Exp", g.add("Neg", g.add("Abs", x)))
-    return g.add("Add", g.add("Relu", x), g.add("Log", g.add("Add", e, g.constant(1))))
-
-
-def _softsign(g: _Graph, x: str, _: Any) -> str:
-    return g.add("Div", x, g.add("Add", g.add("Abs", x), g.constant(1)))
-
-
-def _step(g: _Graph, x: str, _: Any) -> str:
-    return g.cast(g.add("GreaterOrEqual", x, g.constant(0)), g.dtype)
-
-
-# Activations as ONNX's operators; `cmlp.export.c` has the same table for C.
-_FUNCTIONS: dict[str, Callable[[_Graph, str, float | Array | None], str]] = {
-    "sigmoid": lambda g, x, _: g.add("Sigmoid", x),
-    "tanh": lambda g, x, _: g.add("Tanh", x),
-    "relu": lambda g, x, _: g.add("Relu", x),
-    # PRelu, because the slope of LeakyRelu is a float32 always
-    "leaky_relu": lambda g, x, slope: g.add("PRelu", x, g.constant(np.ravel(np.asarray(slope)))),
-    "elu": _elu,
-    "gelu": _gelu,
-    "silu": _silu,
-    "softplus": _softplus,
-    "softsign": _softsign,
-    "step": _step,
-    "softmax": lambda g, x, _: g.add("Softmax", x, axis=-1),
-    "exp": lambda g, x, _: g.add("Exp", x),
-}
+def _apply(g: _Graph, x: str, function: Function) -> str:
+    onnx = function.forms.onnx
+    assert onnx is not None  # `write_onnx` has checked all of them
+    return onnx(g, x, function.param)
 
 
 def _add_head(g: _Graph, y: str, head: Head) -> dict[str, str]:
     """Outputs "label" and "probabilities" of a classifier."""
-    p = y if head.link is None else _FUNCTIONS[head.link](g, y, None)
+    p = y if head.link is None else _apply(g, y, Function(head.link))
     if head.kind == "multiclass":
         place = g.add("ArgMax", y, axis=1, keepdims=0)
     else:

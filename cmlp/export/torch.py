@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .. import layers
 from ..checks import Array
-from ..layers import Dense, Dropout, Layer, PReLU
+from ..layers import Dense, Dropout, Layer, PReLU, RReLU
+from ..layers.activations import KINDS
+from ..layers.forms import TorchForm
 from ..network import Sequential
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A layer that is written alike there and here.
-
-    Attributes
-    ----------
-    name : str
-        In ``torch.nn``.
-    layer : type
-        Here.
-    settings : mapping
-        Names of settings there -> here.
-    fixed : mapping
-        Settings that are there alone, and their values that mean what is done here.
-    """
-
-    name: str
-    layer: type[Layer]
-    settings: Mapping[str, str] = field(default_factory=dict)
-    fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-
-
-_KINDS = (
-    _Kind("Identity", layers.Identity),
-    _Kind("Sigmoid", layers.Sigmoid),
-    _Kind("Tanh", layers.Tanh),
-    _Kind("ReLU", layers.ReLU),
-    _Kind("LeakyReLU", layers.LeakyReLU, {"negative_slope": "slope"}),
-    _Kind("RReLU", layers.RReLU, {"lower": "lower", "upper": "upper"}),
-    _Kind("ELU", layers.ELU, {"alpha": "alpha"}),
-    _Kind("GELU", layers.GELU, fixed={"approximate": ("none",)}),
-    _Kind("SiLU", layers.SiLU),
-    _Kind("Softplus", layers.Softplus, fixed={"beta": (1,), "threshold": (20,)}),
-    _Kind("Softsign", layers.Softsign),
-    _Kind("Softmax", layers.Softmax, fixed={"dim": (-1, 1, None)}),
-    _Kind("Dropout", Dropout, {"p": "rate"}),
-)
+# Layers that are one module without parameters; `Dense` and `PReLU` have code of their own.
+_FORMS: dict[type[Layer], TorchForm] = {
+    **{kind: kind.forms.torch for kind in KINDS.values() if kind.forms.torch is not None},
+    Dropout: TorchForm("Dropout", {"p": "rate"}),
+    RReLU: TorchForm("RReLU", {"lower": "lower", "upper": "upper"}),
+}
 
 
 def from_torch(module: Any) -> Sequential:
@@ -59,8 +27,8 @@ def from_torch(module: Any) -> Sequential:
     Parameters
     ----------
     module : torch.nn.Sequential or torch.nn.Linear
-        Of Linear, Dropout and activations, and more of Sequential: Identity, Sigmoid, Tanh, ReLU,
-        LeakyReLU, PReLU, RReLU, ELU, GELU, SiLU, Softplus, Softsign, Softmax.  On any device.
+        Of Linear, Dropout, the activations that `cmlp.layers` has too, and Sequential of these.
+        On any device.
 
     Returns
     -------
@@ -72,7 +40,7 @@ def from_torch(module: Any) -> Sequential:
     ImportError
         Without PyTorch (``pip install torch``).
     TypeError, ValueError
-        For any other module, or settings or types that are not here.
+        For any other module, or settings or types that cmlp does not have.
     """
     torch = _torch("from_torch")
     modules = _flatten(torch, module)
@@ -146,15 +114,16 @@ def _from_module(torch: Any, module: Any, i: int, width: int | None) -> Layer:
         slope = _values(module.weight)  # one for each input, or one for all
         prelu.slope = np.full(width, slope[0]) if len(slope) == 1 else slope
         return prelu
-    entry = next((entry for entry in _KINDS if kind is getattr(torch.nn, entry.name)), None)
-    if entry is None:
-        names = ", ".join(["Linear", "PReLU", *(entry.name for entry in _KINDS)])
+    found = [entry for entry in _FORMS.items() if kind is getattr(torch.nn, entry[1].name)]
+    if not found:
+        names = ", ".join(["Linear", "PReLU", *(form.name for form in _FORMS.values())])
         raise TypeError(f"module[{i}] is {module!r}; expected one of {names}")
-    for name, allowed in entry.fixed.items():
+    (layer, form), *_ = found
+    for name, allowed in form.fixed.items():
         value = getattr(module, name)
         if value not in allowed:
             raise ValueError(f"module[{i}] is {module!r}; expected {name}={allowed[0]!r}")
-    return entry.layer(**{ours: getattr(module, name) for name, ours in entry.settings.items()})
+    return layer(**{ours: getattr(module, name) for name, ours in form.settings.items()})
 
 
 def _to_modules(torch: Any, layer: Any, i: int) -> list[Any]:
@@ -165,12 +134,12 @@ def _to_modules(torch: Any, layer: Any, i: int) -> list[Any]:
         prelu = torch.nn.PReLU(layer.n_in, dtype=getattr(torch, layer.built().dtype))
         _fill(torch, prelu, layer)
         return [prelu]
-    entry = next((entry for entry in _KINDS if isinstance(layer, entry.layer)), None)
-    if entry is None:
+    form = _FORMS.get(type(layer))
+    if form is None:
         raise ValueError(f"layers[{i}] is {layer!r}; PyTorch has no such layer")
-    settings = {name: getattr(layer, ours) for name, ours in entry.settings.items()}
-    settings.update((name, allowed[0]) for name, allowed in entry.fixed.items())
-    return [getattr(torch.nn, entry.name)(**settings)]
+    settings = {name: getattr(layer, ours) for name, ours in form.settings.items()}
+    settings.update((name, allowed[0]) for name, allowed in form.fixed.items())
+    return [getattr(torch.nn, form.name)(**settings)]
 
 
 def _linear(torch: Any, layer: Dense) -> Any:
@@ -189,12 +158,12 @@ def _activation(torch: Any, layer: Dense, i: int) -> list[Any]:
     """The activation in a `Dense`, if there is one, by way of the layer of that name."""
     if layer.activation == "identity":
         return []
-    name = layer.activation
-    entry = next((e for e in _KINDS if getattr(e.layer, "activation", None) == name), None)
-    if entry is None:
+    kind = KINDS[layer.activation]
+    form = _FORMS.get(kind)
+    if form is None:
         raise ValueError(f"layers[{i}] is {layer!r}; PyTorch has no such activation")
-    setting = [layer.cores[1].param[0]] if entry.settings else []
-    return _to_modules(torch, entry.layer(*setting), i)
+    setting = [layer.cores[1].param[0]] if form.settings else []
+    return _to_modules(torch, kind(*setting), i)
 
 
 def _fill(torch: Any, module: Any, layer: Layer) -> None:

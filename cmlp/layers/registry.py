@@ -4,20 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from .activations import (
-    ELU,
-    GELU,
-    Identity,
-    LeakyReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Softsign,
-    Step,
-    Tanh,
-)
+from .activations import KINDS
 from .base import Layer
 from .dense import Dense
 from .dropout import Dropout
@@ -25,14 +12,8 @@ from .prelu import PReLU
 from .rrelu import RReLU
 
 _BUILT_IN: dict[str, type[Layer]] = {
-    kind.__name__: kind
-    for kind in (
-        Dense, Dropout, ELU, GELU, Identity, LeakyReLU, PReLU, RReLU, ReLU, SiLU, Sigmoid, Softmax,
-        Softplus, Softsign, Step, Tanh,
-    )
-}  # fmt: skip
-
-
+    kind.__name__: kind for kind in (Dense, Dropout, PReLU, RReLU, *KINDS.values())
+}
 _REGISTERED: dict[str, type[Any]] = {}
 
 
