@@ -377,6 +377,9 @@ _BUILT_IN: dict[str, type[Loss]] = {
     )
 }  # fmt: skip
 
+KINDS: dict[str, type[Loss]] = {kind.name: kind for kind in _BUILT_IN.values()}
+"""The built-in losses by their names in the core."""
+
 
 def to_config(loss: Any) -> dict[str, Any] | None:
     """JSON form of a loss: its class and arguments; None for a user's own."""

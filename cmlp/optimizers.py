@@ -528,6 +528,9 @@ _BUILT_IN: dict[str, type[Optimizer]] = {
     kind.__name__: kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad)
 }
 
+KINDS: dict[str, type[Optimizer]] = {kind.kind: kind for kind in _BUILT_IN.values()}
+"""The built-in optimizers by their names in the core."""
+
 
 def to_config(optimizer: Any) -> dict[str, Any] | None:
     """JSON form of an optimizer: its class and settings; None for a user's own."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from math import erfc, sqrt
 
 import numpy as np
-from oracle import ACTIVATIONS, Updates, softmax
-from oracle import loss_value as common_loss_value
+from formulas import activate, as_rows, backward, loss_delta, loss_value, targets_for
+from oracle import Updates
 
 from cmlp import _core
 
@@ -38,103 +37,6 @@ def any_number_of_threads():
         yield
     finally:
         _core.limit_threads(True)
-
-
-# ---- formulas ----
-
-
-def sigmoid(u):
-    """1/(1 + e^-u), to the last digits on both sides."""
-    e = np.exp(-np.abs(u))
-    return np.where(u < 0, e, 1.0) / (1.0 + e)
-
-
-def normal_cdf(u):
-    """The standard normal distribution's Phi, without cancellation on either side."""
-    u = np.asarray(u, float)
-    near = np.abs(u) < 2.0**-12
-    # By Taylor's series, whose next term is below 1e-17.
-    small = np.where(near, u, 0.0)
-    found = 0.5 + small * (1.0 - small * small / 6.0) / sqrt(2.0 * np.pi)
-    found[~near] = [0.5 * erfc(-v / sqrt(2.0)) for v in u[~near]]
-    return found
-
-
-# The shared oracle's formulas, but where those lose digits to cancellation.
-FORWARD = ACTIVATIONS | {
-    "sigmoid": sigmoid,
-    "silu": lambda u: u * sigmoid(u),
-    "gelu": lambda u: u * normal_cdf(u),
-    "softplus": lambda u: np.maximum(u, 0.0) + np.log1p(np.exp(-np.abs(u))),
-    "step": lambda u: (u >= 0.0).astype(float),
-}
-# In terms of the input u; at a kink the slope of the negative side.
-DERIVATIVES = {
-    "identity": np.ones_like,
-    "sigmoid": lambda u: sigmoid(u) * sigmoid(-u),
-    "tanh": lambda u: np.cosh(u) ** -2.0,
-    "relu": lambda u: (u > 0) * 1.0,
-    "leaky_relu": lambda u: np.where(u > 0, 1.0, 0.01),
-    "elu": lambda u: np.where(u > 0, 1.0, np.exp(np.minimum(u, 0.0))),
-    "gelu": lambda u: normal_cdf(u) + u * np.exp(-0.5 * u * u) / sqrt(2.0 * np.pi),
-    "silu": lambda u: sigmoid(u) + u * sigmoid(u) * sigmoid(-u),
-    "softplus": sigmoid,
-    "softsign": lambda u: 1.0 / (1.0 + np.abs(u)) ** 2,
-}
-
-
-def backward(activation, dy, u):
-    """dL/du of an activation, given dL/dy."""
-    if activation == "softmax":
-        y = softmax(u)
-        return y * (dy - (dy * y).sum(axis=1, keepdims=True))
-    return dy * DERIVATIVES[activation](u)
-
-
-def as_rows(t, n):
-    """One row a label; rows stay."""
-    return np.eye(n)[t] if np.ndim(t) == 1 else np.asarray(t, float)
-
-
-def loss_value(name, y, t, w=None, param=None):
-    """Mean loss of outputs or logits y against labels or rows t."""
-    if name != "perceptron":
-        return common_loss_value(name, y, t, w, param)
-    return float(np.average(np.maximum(-t * y, 0.0).sum(axis=1), weights=w))
-
-
-def loss_delta(name, y, t, w=None, param=None):
-    """Gradient of loss_value with respect to y."""
-    t = as_rows(t, y.shape[1])
-    w = np.ones(len(y)) if w is None else np.asarray(w, float)
-    e = y - t
-    if name == "softmax_cross_entropy":
-        smooth = param or 0.0
-        t = (1.0 - smooth) * t + smooth / y.shape[1]
-        d = softmax(y) * t.sum(axis=1, keepdims=True) - t
-    else:
-        d = {
-            "squared_error": e,
-            "binary_cross_entropy": sigmoid(y) - t,
-            "absolute_error": np.sign(e),
-            "huber": np.clip(e, -(param or 1.0), param or 1.0),
-            "perceptron": np.where(t * y > 0.0, 0.0, -t),
-            "poisson": np.exp(np.minimum(y, 700.0)) - t,
-        }[name]
-    return d * (w / w.sum())[:, None]
-
-
-def targets_for(loss, rng, n, n_out, dtype="float64"):
-    """Target rows that the loss takes."""
-    if loss == "softmax_cross_entropy":
-        return rng.dirichlet(np.ones(n_out), size=n).astype(dtype)
-    if loss == "binary_cross_entropy":
-        return rng.random((n, n_out)).astype(dtype)
-    if loss == "perceptron":
-        return rng.choice([-1.0, 1.0], (n, n_out)).astype(dtype)
-    if loss == "poisson":
-        return rng.poisson(2.0, (n, n_out)).astype(dtype)
-    return rng.normal(size=(n, n_out)).astype(dtype)
 
 
 def _unaligned(a):
@@ -277,7 +179,7 @@ class Chain:
             elif i == len(self.kinds) - 1 and self.fused:
                 x = u
             else:
-                x = FORWARD[activation](u)
+                x = activate(activation, u)
         return xs, us, x
 
     def gradients(self, x, t, w=None):

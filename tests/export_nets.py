@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 import cmlp
+from cmlp import _core
+from cmlp.layers.activations import KINDS
 
-# Each alone and by name; those whose result is not near the input are in the middle of a net too.
+# Every kind; those of one number with a parameter have one that is not the default.
 LAYERS = [
-    cmlp.Identity,
-    cmlp.Sigmoid,
-    cmlp.Tanh,
-    cmlp.ReLU,
-    lambda: cmlp.LeakyReLU(0.3),
-    lambda: cmlp.ELU(0.7),
-    cmlp.GELU,
-    cmlp.SiLU,
-    cmlp.Softplus,
-    cmlp.Softsign,
-    cmlp.Step,
-    cmlp.Softmax,
-    cmlp.PReLU,
-    lambda: cmlp.RReLU(0.1, 0.3),
-    lambda: cmlp.Dropout(0.4),
+    partial(kind, 0.3) if _core.activations()[name]["param"] is not None else kind
+    for name, kind in KINDS.items()
 ]
+LAYERS += [cmlp.PReLU, lambda: cmlp.RReLU(0.1, 0.3), lambda: cmlp.Dropout(0.4)]
 NAMES = [repr(make()).lower() for make in LAYERS]
 DTYPES = ["float32", "float64"]
 

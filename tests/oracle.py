@@ -1,67 +1,9 @@
-"""Independent float64 implementations in plain NumPy that the tests compare with."""
+"""Gradients by differences, and nets and optimizers by the textbook, to compare with."""
 
 from __future__ import annotations
 
 import numpy as np
-
-LEAK, ALPHA = 0.01, 1.0
-
-
-def _erf(x):
-    from math import erf
-
-    return np.vectorize(erf, otypes=[float])(x)
-
-
-def sigmoid(u):
-    return 0.5 * (1.0 + np.tanh(0.5 * u))
-
-
-def softmax(u):
-    e = np.exp(u - u.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
-
-
-ACTIVATIONS = {
-    "identity": lambda u: u,
-    "sigmoid": sigmoid,
-    "tanh": np.tanh,
-    "relu": lambda u: np.maximum(u, 0.0),
-    "leaky_relu": lambda u: np.where(u > 0, u, LEAK * u),
-    "elu": lambda u: np.where(u > 0, u, ALPHA * np.expm1(np.minimum(u, 0.0))),
-    "gelu": lambda u: u * 0.5 * (1.0 + _erf(u / np.sqrt(2.0))),
-    "silu": lambda u: u * sigmoid(u),
-    "softplus": lambda u: np.logaddexp(0.0, u),
-    "softsign": lambda u: u / (1.0 + np.abs(u)),
-    "softmax": softmax,
-}
-
-
-def loss_value(name, y, t, w=None, param=None):
-    """Mean loss of outputs or logits y against labels or rows t."""
-    n = y.shape[1]
-    if np.ndim(t) == 1:
-        t = np.eye(n)[t]
-    if name == "softmax_cross_entropy":
-        smooth = param or 0.0
-        t = (1.0 - smooth) * t + smooth / n
-        shifted = y - y.max(axis=1, keepdims=True)
-        log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        each = -(t * log_p).sum(axis=1)
-    elif name == "binary_cross_entropy":
-        each = (np.logaddexp(0.0, y) - t * y).sum(axis=1)
-    elif name == "squared_error":
-        each = 0.5 * ((y - t) ** 2).sum(axis=1)
-    elif name == "absolute_error":
-        each = np.abs(y - t).sum(axis=1)
-    elif name == "huber":
-        d = np.abs(y - t)
-        delta = 1.0 if param is None else param
-        each = np.where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta)).sum(axis=1)
-    elif name == "poisson":
-        each = (np.exp(y) - t * y).sum(axis=1)
-    w = np.ones(len(y)) if w is None else np.asarray(w, float)
-    return float((w * each).sum() / w.sum())
+from formulas import RULES, loss_value, softmax
 
 
 def numerical_gradient(function, x, h=1e-5):
@@ -120,52 +62,37 @@ class Mlp:
 
 
 class Updates:
-    """The optimizers' formulas, one array at a time."""
+    """An optimizer's steps by its formula, one array at a time."""
 
     def __init__(self, kind, lr, **settings):
-        self.kind, self.lr, self.s = kind, lr, settings
+        self.rule, self.lr = RULES[kind], lr
+        self.s = {"momentum": 0.0, **self.rule.defaults, **settings}
         self.slots, self.t = {}, 0
 
     def step(self, net, dw, db, lr=None, momentum=None, mass=1.0):
         self.t += 1
-        s, lr = self.s, self.lr if lr is None else lr
-        gradients = [g for pair in zip(dw, db, strict=True) for g in pair]
-        clip = s.get("clip_value")
+        s = {**self.s, "lr": self.lr if lr is None else lr, "t": self.t}
+        if momentum is not None:
+            s["momentum"] = momentum
+        gradients = self._clipped([g for pair in zip(dw, db, strict=True) for g in pair])
+        for i, ((p, is_weight), g) in enumerate(zip(net.parameters(), gradients, strict=True)):
+            if is_weight:
+                g = self._decayed(p, g, s["lr"], mass if s.get("decay_over_batch") else 1.0)
+            slots = self.slots.setdefault(i, [np.zeros_like(p) for _ in self.rule.slots])
+            p += self.rule.change(g, slots, s)
+
+    def _clipped(self, gradients):
+        clip, most = self.s.get("clip_value"), self.s.get("clip_norm")
         if clip:
             gradients = [np.clip(g, -clip, clip) for g in gradients]
         norm = np.sqrt(sum((g**2).sum() for g in gradients))
-        if s.get("clip_norm") and norm > s["clip_norm"]:
-            gradients = [g * s["clip_norm"] / norm for g in gradients]
-        for i, ((p, is_weight), g) in enumerate(zip(net.parameters(), gradients, strict=True)):
-            decay, l1 = s.get("weight_decay", 0.0), s.get("l1", 0.0)
-            if s.get("decay_over_batch"):
-                decay, l1 = decay / mass, l1 / mass
-            if is_weight and self.kind == "adamw":
-                p -= lr * decay * p
-            elif is_weight:
-                g = g + decay * p
-            if is_weight:
-                g = g + l1 * np.sign(p)
-            slots = self.slots.setdefault(i, [np.zeros_like(p), np.zeros_like(p)])
-            p += self._change(
-                g, slots, lr, s.get("momentum", 0.0) if momentum is None else momentum
-            )
+        return [g * most / norm for g in gradients] if most and norm > most else gradients
 
-    def _change(self, g, slots, lr, momentum):
-        s, (a, b) = self.s, slots
-        if self.kind == "sgd":
-            a[...] = momentum * a - lr * g
-            return momentum * a - lr * g if s.get("nesterov") else a
-        if self.kind in ("adam", "adamw"):
-            b1, b2, eps = s.get("beta1", 0.9), s.get("beta2", 0.999), s.get("eps", 1e-8)
-            a[...] = b1 * a + (1 - b1) * g
-            b[...] = b2 * b + (1 - b2) * g * g
-            m, v = a / (1 - b1**self.t), b / (1 - b2**self.t)
-            return -lr * m / (np.sqrt(v) + eps)
-        if self.kind == "rmsprop":
-            rho, eps = s.get("rho", 0.9), s.get("eps", 1e-8)
-            a[...] = rho * a + (1 - rho) * g * g
-            b[...] = momentum * b - lr * g / (np.sqrt(a) + eps)
-            return b
-        a[...] = a + g * g
-        return -lr * g / (np.sqrt(a) + s.get("eps", 1e-10))
+    def _decayed(self, p, g, lr, over):
+        """The gradient with the penalties' slopes; a decoupled decay changes p at once."""
+        decay, l1 = self.s.get("weight_decay", 0.0) / over, self.s.get("l1", 0.0) / over
+        g = g + l1 * np.sign(p)
+        if self.rule.decoupled:
+            p -= lr * decay * p
+            return g
+        return g + decay * p

@@ -4,7 +4,8 @@ import doctest
 
 import numpy as np
 import pytest
-from oracle import loss_value, numerical_gradient, relative_error
+from formulas import loss_value
+from oracle import numerical_gradient, relative_error
 
 from cmlp import kernels
 

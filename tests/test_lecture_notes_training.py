@@ -6,8 +6,8 @@ package's public names.
 
 import numpy as np
 import pytest
+from formulas import sigmoid
 from lecture_nets import XOR, net_of
-from oracle import sigmoid
 
 import cmlp
 from cmlp import datasets, graph, models

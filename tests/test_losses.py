@@ -2,39 +2,23 @@ import pickle
 
 import numpy as np
 import pytest
-from oracle import loss_value, numerical_gradient, relative_error
+from formulas import loss_value, targets_for
+from oracle import numerical_gradient, relative_error
 
 import cmlp
 from cmlp import losses
 
-ROWS = [
-    cmlp.SquaredError(),
-    cmlp.AbsoluteError(),
-    cmlp.Huber(),
-    cmlp.Huber(0.3),
-    cmlp.Poisson(),
-    cmlp.SoftmaxCrossEntropy(),
-    cmlp.SoftmaxCrossEntropy(label_smoothing=0.2),
-    cmlp.BinaryCrossEntropy(),
-]
-
-
-def rows_for(loss, rng, shape):
-    """Targets that the loss takes."""
-    if isinstance(loss, cmlp.SoftmaxCrossEntropy):
-        return rng.dirichlet(np.ones(shape[1]), size=shape[0])
-    if isinstance(loss, cmlp.BinaryCrossEntropy):
-        return rng.random(shape)
-    if isinstance(loss, cmlp.Poisson):
-        return rng.poisson(2.0, shape).astype(float)
-    return rng.normal(size=shape)
+SQUARED, POISSON = cmlp.SquaredError(), cmlp.Poisson()
+SOFTMAX, BINARY = cmlp.SoftmaxCrossEntropy(), cmlp.BinaryCrossEntropy()
+ROWS = [kind() for kind in losses.KINDS.values()]
+ROWS += [cmlp.Huber(0.3), cmlp.SoftmaxCrossEntropy(label_smoothing=0.2)]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", ROWS, ids=repr)
 def test_value_and_gradient(loss, weighted, rng):
     y = rng.normal(size=(9, 5))
-    t = rows_for(loss, rng, y.shape)
+    t = targets_for(loss.name, rng, 9, 5)
     w = rng.random(9) + 0.1 if weighted else None
     expected = loss_value(loss.name, y, t, w, loss.param)
     assert loss.forward(y, t, w) == pytest.approx(expected, rel=1e-12)
@@ -136,21 +120,21 @@ class TestTargets:
     @pytest.mark.parametrize(
         ("loss", "t", "n_out", "error", "words"),
         [
-            (ROWS[5], [0, 3], 3, ValueError, r"y has labels 0\.\.3; expected 0\.\.2"),
-            (ROWS[5], [-1, 0], 3, ValueError, r"labels -1\.\.0"),
-            (ROWS[5], [0.5, 1.0], 3, ValueError, "fractions"),
-            (ROWS[5], [np.nan, 1.0], 3, ValueError, "holds nan"),
-            (ROWS[5], ["a", "b"], 3, TypeError, "expected integer labels"),
-            (ROWS[5], [], 3, ValueError, "expected labels"),
-            (ROWS[5], [[0.5, 0.6, 0.0]], 3, ValueError, "sums to 1.1"),
-            (ROWS[5], [[1.5, -0.5, 0.0]], 3, ValueError, "smallest value -0.5"),
-            (ROWS[5], np.ones((2, 4)), 3, ValueError, r"shape \(2, 4\); expected \(batch, 3\)"),
-            (ROWS[7], [[1.5]], 1, ValueError, r"expected \[0, 1\]"),
-            (ROWS[7], [2, 0], 1, ValueError, r"expected \[0, 1\]"),
-            (ROWS[4], [[-1.0]], 1, ValueError, "expected counts >= 0"),
-            (ROWS[0], [[np.inf]], 1, ValueError, r"holds inf at \[0, 0\]"),
-            (ROWS[0], [1.0, 2.0], 2, ValueError, r"shape \(2,\); expected \(batch, 2\)"),
-            (ROWS[0], [["x"]], 1, TypeError, "expected real numbers"),
+            (SOFTMAX, [0, 3], 3, ValueError, r"y has labels 0\.\.3; expected 0\.\.2"),
+            (SOFTMAX, [-1, 0], 3, ValueError, r"labels -1\.\.0"),
+            (SOFTMAX, [0.5, 1.0], 3, ValueError, "fractions"),
+            (SOFTMAX, [np.nan, 1.0], 3, ValueError, "holds nan"),
+            (SOFTMAX, ["a", "b"], 3, TypeError, "expected integer labels"),
+            (SOFTMAX, [], 3, ValueError, "expected labels"),
+            (SOFTMAX, [[0.5, 0.6, 0.0]], 3, ValueError, "sums to 1.1"),
+            (SOFTMAX, [[1.5, -0.5, 0.0]], 3, ValueError, "smallest value -0.5"),
+            (SOFTMAX, np.ones((2, 4)), 3, ValueError, r"shape \(2, 4\); expected \(batch, 3\)"),
+            (BINARY, [[1.5]], 1, ValueError, r"expected \[0, 1\]"),
+            (BINARY, [2, 0], 1, ValueError, r"expected \[0, 1\]"),
+            (POISSON, [[-1.0]], 1, ValueError, "expected counts >= 0"),
+            (SQUARED, [[np.inf]], 1, ValueError, r"holds inf at \[0, 0\]"),
+            (SQUARED, [1.0, 2.0], 2, ValueError, r"shape \(2,\); expected \(batch, 2\)"),
+            (SQUARED, [["x"]], 1, TypeError, "expected real numbers"),
         ],
     )
     def test_refused(self, loss, t, n_out, error, words):

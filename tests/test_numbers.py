@@ -2,39 +2,14 @@
 
 import numpy as np
 import pytest
-from core_nets import ISAS, build, flat, loss_value, problem, snapshot, using
+from core_nets import ISAS, build, flat, problem, snapshot, using
+from formulas import ACTIVATIONS, loss_value
 
 from cmlp import _core
 
 DTYPES = ["float32", "float64"]
 NAN, INF = np.nan, np.inf
-# What each activation makes of -inf, inf; NaN stays NaN in all.
-LIMITS = {
-    "identity": (-INF, INF),
-    "sigmoid": (0, 1),
-    "tanh": (-1, 1),
-    "relu": (0, INF),
-    "leaky_relu": (-INF, INF),
-    "elu": (-1, INF),
-    "gelu": (0, INF),
-    "silu": (0, INF),
-    "softplus": (0, INF),
-    "softsign": (-1, 1),
-    "step": (0, 1),
-}
-# The derivatives there.
-SLOPES = {
-    "identity": (1, 1),
-    "sigmoid": (0, 0),
-    "tanh": (0, 0),
-    "relu": (0, 1),
-    "leaky_relu": (0.01, 1),
-    "elu": (0, 1),
-    "gelu": (0, 1),
-    "silu": (0, 1),
-    "softplus": (0, 1),
-    "softsign": (0, 0),
-}
+TRAINABLE = [name for name, formulas in ACTIVATIONS.items() if formulas.slope]
 
 
 @pytest.fixture(params=ISAS)
@@ -47,29 +22,29 @@ def isa(request):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", LIMITS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_limits_of_activations(isa, activation, dtype):
     for n in (2, 3, 16, 37):
         x = np.full(n, NAN, dtype)
         assert np.isnan(_core.activation_forward(x, activation)).all()
         x[0], x[-1] = -INF, INF
         y = _core.activation_forward(x, activation)
-        np.testing.assert_array_equal(y[[0, -1]], LIMITS[activation])
+        np.testing.assert_array_equal(y[[0, -1]], ACTIVATIONS[activation].limits)
         assert np.isnan(y[1:-1]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", SLOPES)
+@pytest.mark.parametrize("activation", TRAINABLE)
 def test_limits_of_derivatives(isa, activation, dtype):
     needs_input = _core.activations()[activation]["needs_input"]
     x = np.array([-INF, 0.5, INF], dtype)
     s = x if needs_input else _core.activation_forward(x, activation)
     one = np.ones(3, dtype)
     slopes = _core.activation_backward(one, s, activation)
-    np.testing.assert_allclose(slopes[[0, 2]], SLOPES[activation], atol=1e-7)
+    np.testing.assert_allclose(slopes[[0, 2]], ACTIVATIONS[activation].slopes, atol=1e-7)
     nan = _core.activation_backward(one * NAN, s, activation)
     assert np.isnan(nan).all(), "a gradient that is NaN stays NaN"
-    if activation not in ("identity", "relu", "leaky_relu", "elu"):
+    if not ACTIVATIONS[activation].piecewise:
         assert np.isnan(_core.activation_backward(one, one * NAN, activation)).all()
 
 

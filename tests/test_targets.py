@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from oracle import loss_value, sigmoid
+from formulas import loss_value, sigmoid
 from trainer_parts import build
 
 import cmlp

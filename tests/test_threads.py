@@ -15,9 +15,9 @@ from core_nets import (
     flat,
     problem,
     snapshot,
-    targets_for,
     using,
 )
+from formulas import targets_for
 
 from cmlp import _core
 

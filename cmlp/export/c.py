@@ -29,7 +29,7 @@ _MATH = """
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs
     fdim floor fma fmax fmin fmod hypot ldexp lgamma log log10 log1p log2 logb nearbyint nextafter
     pow remainder rint round scalbn sin sinh sqrt tan tanh tgamma trunc
-""".split()
+"""
 # What else the headers of the file declare, POSIX's additions among it.
 _DECLARED = """
     clearerr drem fclose feof ferror fflush fgetc fgetpos fgets finite fopen fprintf fputc fputs
@@ -42,7 +42,7 @@ _DECLARED = """
 _LOCAL = "b best i j n n_in n_out p sum u v w x y"
 _RESERVED = frozenset(
     [*_KEYWORDS.split(), *_DECLARED.split(), *_LOCAL.split()]
-    + [name + suffix for name in _MATH for suffix in ("", "f", "l")]
+    + [name + suffix for name in _MATH.split() for suffix in ("", "f", "l")]
 )
 
 _DENSE = """
@@ -142,7 +142,7 @@ class _Source:
         """Code with the file's names, and the functions of <math.h> for its type."""
         code = code.replace("NAME", self.name)
         if self.real == "float":
-            code = re.sub(rf"\b({'|'.join(_MATH)})\(", r"\1f(", code)
+            code = re.sub(rf"\b({'|'.join(_MATH.split())})\(", r"\1f(", code)
         return re.sub(r"\breal\b", self.real, code)
 
     def _comment(self) -> str:
