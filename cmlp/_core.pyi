@@ -25,6 +25,9 @@ def activations() -> dict[str, dict[str, Any]]:
 def losses() -> dict[str, dict[str, Any]]:
     """Name -> {"param": default or None, "labels": True where integer labels are accepted}."""
 
+def optimizers() -> dict[str, dict[str, Any]]:
+    """Name -> {"slots": names of the running values that it keeps}."""
+
 def layer_kinds() -> list[str]:
     """Names of the kinds of layers."""
 

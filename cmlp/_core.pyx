@@ -119,6 +119,10 @@ def losses():
             for i in range(CMLP_N_LOSSES)}
 
 
+def optimizers():
+    return {cmlp_optimizer_name(i).decode(): {"slots": list(SLOT_NAMES[i])} for i in range(CMLP_N_OPTIMIZERS)}
+
+
 def layer_kinds():
     kinds = []
     while cmlp_layer_kind_name(len(kinds)) != NULL:

@@ -56,11 +56,14 @@ class Loss:
         The activation that turns logits into what is predicted; None if there is none.
     target_range : (low, high) or None
         What the core has to check of rows of targets; None if there is more to check.
+    of_numbers : bool
+        Targets are numbers to be predicted, not classes.
     """
 
     name: ClassVar[str]
     link: ClassVar[str | None] = None
     target_range: ClassVar[tuple[float, float] | None] = None
+    of_numbers: ClassVar[bool] = True
     class_weight: ClassWeight = None
 
     @property
@@ -276,6 +279,7 @@ class SoftmaxCrossEntropy(Loss):
 
     name = "softmax_cross_entropy"
     link = "softmax"
+    of_numbers = False
 
     def __init__(self, class_weight: ClassWeight = None, label_smoothing: float = 0.0) -> None:
         self.class_weight = _class_weight(class_weight)
@@ -332,6 +336,7 @@ class BinaryCrossEntropy(Loss):
 
     name = "binary_cross_entropy"
     link = "sigmoid"
+    of_numbers = False
     target_range = (0.0, 1.0)
 
     def __init__(self, class_weight: ClassWeight = None) -> None:
@@ -373,7 +378,7 @@ class BinaryCrossEntropy(Loss):
 _BUILT_IN: dict[str, type[Loss]] = {
     kind.__name__: kind
     for kind in (
-        AbsoluteError, BinaryCrossEntropy, Huber, Poisson, SoftmaxCrossEntropy, SquaredError,
+        SoftmaxCrossEntropy, BinaryCrossEntropy, SquaredError, AbsoluteError, Huber, Poisson,
     )
 }  # fmt: skip
 

@@ -33,8 +33,6 @@ from .schedules import to_config as schedule_to_config
 
 __all__ = ["LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
-_SLOTS = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 2, "adagrad": 1}
-
 
 class Optimizer:
     """Base of the built-in optimizers: settings, and a state for each net they are used on.
@@ -441,7 +439,8 @@ class NetState:
     ) -> None:
         """Change one array of a user's layer; only matrices are decayed."""
         if name not in self.slots:
-            self.slots[name] = [np.zeros_like(w) for _ in range(_SLOTS[self.kind])]
+            n_slots = len(_core.optimizers()[self.kind]["slots"])
+            self.slots[name] = [np.zeros_like(w) for _ in range(n_slots)]
         used: dict[str, Any] = {
             k: v for k, v in options.items() if k not in ("clip_norm", "decay_over_batch")
         }

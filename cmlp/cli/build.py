@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 from .. import losses, optimizers, schedules
@@ -15,25 +16,17 @@ from ..optimizers import Optimizer
 from ..schedules import Schedule
 from ..training.trainer import Trainer
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": optimizers.SGD,
-    "adam": optimizers.Adam,
-    "adamw": optimizers.AdamW,
-    "rmsprop": optimizers.RMSprop,
-    "adagrad": optimizers.Adagrad,
-}
+OPTIMIZERS: dict[str, type[Optimizer]] = optimizers.KINDS
 LOSSES: dict[str, type[Loss]] = {
-    "softmax": losses.SoftmaxCrossEntropy,
-    "binary": losses.BinaryCrossEntropy,
-    "squared": losses.SquaredError,
-    "absolute": losses.AbsoluteError,
-    "huber": losses.Huber,
-    "poisson": losses.Poisson,
+    name.removesuffix("_error").removesuffix("_cross_entropy"): kind
+    for name, kind in losses.KINDS.items()
 }
 HIDDEN_LAYERS = {"prelu": PReLU, "rrelu": RReLU}
 """Activations that a dense layer does not hold itself."""
 
-_WITH_MOMENTUM = (optimizers.SGD, optimizers.RMSprop)
+WITH_MOMENTUM = [
+    name for name, kind in OPTIMIZERS.items() if "momentum" in signature(kind).parameters
+]
 
 
 @dataclass(frozen=True)
@@ -88,8 +81,9 @@ def make_optimizer(options: NetOptions) -> Optimizer:
         value = getattr(options, name)
         if value is not None:
             given[name] = value
-    if "momentum" in given and kind not in _WITH_MOMENTUM:
-        raise ValueError(f"--momentum: {options.optimizer} has none, expected sgd or rmsprop")
+    if "momentum" in given and options.optimizer not in WITH_MOMENTUM:
+        expected = " or ".join(WITH_MOMENTUM)
+        raise ValueError(f"--momentum: {options.optimizer} has none, expected {expected}")
     return kind(**given)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from ..layers import activation_names
-from .build import HIDDEN_LAYERS, OPTIMIZERS, SCHEDULES
+from .build import HIDDEN_LAYERS, OPTIMIZERS, SCHEDULES, WITH_MOMENTUM
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,7 +81,8 @@ def net_and_training(defaults: Defaults) -> Callable[[F], F]:
             help="Learning rate.  [default: the optimizer's]",
         ),
         click.option(
-            "--momentum", type=BELOW_ONE, help="Of sgd and rmsprop.  [default: 0]",
+            "--momentum", type=BELOW_ONE,
+            help=f"Of {' and '.join(WITH_MOMENTUM)}.  [default: 0]",
         ),
         click.option(
             "--schedule", default="constant", metavar="NAME[:NUMBER...]",

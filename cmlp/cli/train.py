@@ -183,7 +183,9 @@ def make_loss(name: str, dataset: Dataset) -> tuple[Loss, int]:
     classes = dataset.classes is not None
     if name == "auto":
         name = "softmax" if classes else "squared"
-    allowed = ("softmax", "binary", "squared") if classes else tuple(build.LOSSES)[2:]
+    of_classes = ("softmax", "binary", "squared")
+    of_numbers = [short for short, kind in build.LOSSES.items() if kind.of_numbers]
+    allowed = of_classes if classes else of_numbers
     if name not in allowed:
         kind = "classes" if classes else "numbers"
         raise ValueError(f"--loss: {name} does not go with {kind}, expected {', '.join(allowed)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from itertools import pairwise
 from math import sqrt
 from numbers import Integral, Real
@@ -26,13 +27,8 @@ ACTIVATIONS = {name: name for name in _core.activations() if name != "step"}
 ACTIVATIONS["logistic"] = "sigmoid"
 
 LOSSES: dict[str, type[Loss]] = {
-    "squared_error": losses.SquaredError,
-    "poisson": losses.Poisson,
-    "absolute_error": losses.AbsoluteError,
-    "huber": losses.Huber,
+    name: kind for name, kind in losses.KINDS.items() if kind.of_numbers
 }
-
-STOCHASTIC = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -42,7 +38,7 @@ _SHARE = Interval(Real, 0, 1, closed="left")
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", _COUNT],
     "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
-    "solver": [StrOptions({"lbfgs", *STOCHASTIC}), Optimizer],
+    "solver": [StrOptions({"lbfgs", *optimizers.KINDS}), Optimizer],
     "alpha": [_NOT_NEGATIVE],
     "batch_size": [StrOptions({"auto"}), _COUNT],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -169,30 +165,30 @@ def make_optimizer(estimator: Any) -> Any:
     """The optimizer that the parameters describe."""
     if not isinstance(estimator.solver, str):
         return estimator.solver
-    lr, eps = estimator.learning_rate_init, estimator.epsilon
-    betas = {"beta1": estimator.beta_1, "beta2": estimator.beta_2}
-    clip = {"clip_value": estimator.clip_value, "clip_norm": estimator.clip_norm}
-    decay = {"weight_decay": estimator.alpha, "decay_over_batch": True}
-    makers: dict[str, Callable[[], Any]] = {
-        # 1 is allowed there, and here the number before it
-        "sgd": lambda: optimizers.SGD(
-            lr,
-            min(estimator.momentum, 1.0 - 2.0**-53),
-            bool(estimator.nesterovs_momentum),
-            **decay,
-            **clip,
-        ),
-        "adam": lambda: SklearnAdam(lr, eps=eps, **betas, **decay, **clip),
-        "adamw": lambda: optimizers.AdamW(
-            lr, eps=eps, weight_decay=estimator.alpha, **betas, **clip
-        ),
-        "rmsprop": lambda: optimizers.RMSprop(lr, eps=eps, **decay, **clip),
-        "adagrad": lambda: optimizers.Adagrad(lr, eps=eps, **decay, **clip),
-        "lbfgs": lambda: optimizers.LBFGS(
-            tol=estimator.tol, max_evaluations=estimator.max_fun, **decay
-        ),
+    solver: str = estimator.solver
+    kinds: dict[str, Any] = {
+        **optimizers.KINDS,
+        "adam": SklearnAdam,
+        "lbfgs": optimizers.LBFGS,
     }
-    return makers[estimator.solver]()
+    settings = {
+        "lr": estimator.learning_rate_init,
+        "beta1": estimator.beta_1,
+        "beta2": estimator.beta_2,
+        "eps": estimator.epsilon,
+        "weight_decay": estimator.alpha,
+        "decay_over_batch": solver != "adamw",
+        "clip_value": estimator.clip_value,
+        "clip_norm": estimator.clip_norm,
+        "tol": estimator.tol,
+        "max_evaluations": estimator.max_fun,
+    }
+    if solver == "sgd":
+        # 1 is allowed there, and here the number before it
+        settings["momentum"] = min(estimator.momentum, 1.0 - 2.0**-53)
+        settings["nesterov"] = bool(estimator.nesterovs_momentum)
+    taken = signature(kinds[solver]).parameters
+    return kinds[solver](**{name: v for name, v in settings.items() if name in taken})
 
 
 ClassWeight = dict[Any, float] | str | None
