@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Constant", "He", "Initializer", "Normal", "Xavier", "Zeros"]
 
-_RECTIFIERS = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "elu", "gelu", "silu", "softplus"})
-
 
 class Initializer:
     """Base of the initializers: ``init(shape, rng)`` gives an array of that shape in float64."""
@@ -122,9 +120,9 @@ class Zeros(Constant):
         return "Zeros()"
 
 
-def default_weight(activation: str) -> Initializer:
-    """He for the rectifiers and their smooth forms, Xavier for everything else."""
-    return He() if activation in _RECTIFIERS else Xavier()
+def default_weight(rectified: bool) -> Initializer:
+    """He before rectifiers and their smooth forms, Xavier before everything else."""
+    return He() if rectified else Xavier()
 
 
 def draw(

@@ -41,8 +41,8 @@ def test_constants(rng):
 
 
 def test_defaults_follow_the_activation():
-    assert repr(default_weight("relu")) == repr(He())
-    assert repr(default_weight("tanh")) == repr(Xavier())
+    assert repr(default_weight(True)) == repr(He())
+    assert repr(default_weight(False)) == repr(Xavier())
     fused = cmlp.Sequential(cmlp.Dense(300, 400, activation="relu"), seed=5)
     apart = cmlp.Sequential(cmlp.Dense(300, 400), cmlp.Dropout(0.2), cmlp.ReLU(), seed=5)
     assert np.array_equal(fused.layers[0].weight, apart.layers[0].weight)

@@ -71,6 +71,13 @@ def test_activation_has_formulas_for_the_tests(name):
         says(name in ACTIVATIONS, name, "ACTIVATIONS of tests/formulas.py")
 
 
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_that_rectifies_says_so(name):
+    """It decides the initial weights of the layer before it."""
+    below, above = ACTIVATIONS[name].slopes or (0, 0)
+    assert KINDS[name].rectifies == (below < above == 1), f"rectifies of {KINDS[name].__name__}"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_activation_is_in_the_sweep_and_in_cython(name):
     text = source("tests/c/sweep.c")

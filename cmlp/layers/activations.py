@@ -102,6 +102,7 @@ class ReLU(Activation):
     """f(u) = max(u, 0)."""
 
     activation = "relu"
+    rectifies = True
     forms = Forms(
         c="return x < 0 ? 0 : x;", onnx=lambda g, x, _: g.add("Relu", x), torch=TorchForm("ReLU")
     )
@@ -116,6 +117,7 @@ class LeakyReLU(Activation):
     """
 
     activation = "leaky_relu"
+    rectifies = True
     forms = Forms(
         c="return x < 0 ? x * p : x;",
         # PRelu: the slope of LeakyRelu is a float32 whatever x is
@@ -147,6 +149,7 @@ class ELU(Activation):
     """
 
     activation = "elu"
+    rectifies = True
     forms = Forms(
         c="return x < 0 ? p * expm1(x) : x;",
         onnx=_onnx_elu,
@@ -172,6 +175,7 @@ class GELU(Activation):
     """
 
     activation = "gelu"
+    rectifies = True
     forms = Forms(
         c="return x < -40 ? 0 : x / 2 * erfc((real)-0.70710678118654752 * x);",
         onnx=_onnx_gelu,
@@ -183,6 +187,7 @@ class SiLU(Activation):
     """f(u) = u / (1 + exp(-u)), also called swish."""
 
     activation = "silu"
+    rectifies = True
     forms = Forms(
         c="return x < -1000 ? 0 : x / (1 + exp(-x));", onnx=_onnx_silu, torch=TorchForm("SiLU")
     )
@@ -192,6 +197,7 @@ class Softplus(Activation):
     """f(u) = ln(1 + exp(u)); f' = 1 - exp(-y)."""
 
     activation = "softplus"
+    rectifies = True
     forms = Forms(
         c="return (x < 0 ? 0 : x) + log1p(exp(-fabs(x)));",
         onnx=_onnx_softplus,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,6 +36,8 @@ class Layer:
         The same and, in a `Dense` with an activation, one for that; a plan makes one step of both.
     """
 
+    rectifies: ClassVar[bool] = False
+    """It passes large positive inputs and limits negative ones: `He` weights suit it."""
     core: _core.Layer | None = None
     cores: list[_core.Layer]
 
@@ -213,6 +215,14 @@ class Layer:
             self.core = self.cores[0]
             for name, value in values.items():
                 self.core.set(name, value)
+
+
+def rectifies(activation: str) -> bool:
+    """Whether the layers with this ``activation`` rectify."""
+    kinds = [Layer]
+    for kind in kinds:  # which grows
+        kinds += kind.__subclasses__()
+    return any(kind.rectifies and getattr(kind, "activation", "") == activation for kind in kinds)
 
 
 def make_generator(rng: Generator | int | None) -> Generator:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from .. import _core, checks, initializers
 from ..checks import Array
 from .activations import Activation, activation_names
-from .base import Layer
+from .base import Layer, rectifies
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -87,7 +87,7 @@ class Dense(Layer):
     def _initial(self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str) -> Array:
         init: Callable[..., ArrayLike]
         if name == "weight":
-            init = self.weight_init or initializers.default_weight(self.followed_by)
+            init = self.weight_init or initializers.default_weight(rectifies(self.followed_by))
         else:
             init = self.bias_init or initializers.Zeros()
         return initializers.draw(init, shape, rng, name, dtype)

@@ -33,6 +33,7 @@ class PReLU(Layer):
     """
 
     activation = "prelu"
+    rectifies = True
 
     def __init__(self, init: float = 0.25) -> None:
         super().__init__()

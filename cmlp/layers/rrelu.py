@@ -21,6 +21,7 @@ class RReLU(Layer):
     """
 
     activation = "rrelu"
+    rectifies = True
 
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3) -> None:
         super().__init__()
