@@ -42,7 +42,18 @@ def identifier(name):
 
 
 def says(condition, name, place):
-    assert condition, f"{name!r} is missing: add it to {place} (CONTRIBUTING, 'How to add')"
+    everywhere(name, {place: condition})
+
+
+def everywhere(name, places):
+    """Fail with all the places, given as place -> whether it is there, that lack the name."""
+    lines = [f"{name!r} is missing: add it to {p}" for p, there in places.items() if not there]
+    assert not lines, "\n".join([*lines, "See CONTRIBUTING, 'How to add'."])
+
+
+def declared(name):
+    """Whether Cython knows the core's number of that name."""
+    return identifier(name) in re.findall(r"\w+", source("cmlp/__init__.pxd"))
 
 
 def is_public(kind):
@@ -83,8 +94,7 @@ def test_activation_is_in_the_sweep_and_in_cython(name):
     text = source("tests/c/sweep.c")
     if name != "softmax":
         says(f"[{identifier(name)}]" in text, name, "the promises of tests/c/sweep.c")
-    declared = re.findall(r"\w+", source("cmlp/__init__.pxd"))
-    says(identifier(name) in declared, name, "cmlp_activation of cmlp/__init__.pxd")
+    says(declared(name), name, "cmlp_activation of cmlp/__init__.pxd")
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if _core.activations()[n]["trainable"]])
@@ -196,12 +206,15 @@ def test_a_form_that_is_missing_is_refused_before_a_file_is_written(form, tmp_pa
 
 @pytest.mark.parametrize("name", _core.losses())
 def test_loss(name):
-    says(name in LOSSES, name, "LOSSES of tests/formulas.py")
-    declared = re.findall(r"\w+", source("cmlp/__init__.pxd"))
-    says(identifier(name) in declared, name, "cmlp_loss of cmlp/__init__.pxd")
+    places = {
+        "LOSSES of tests/formulas.py": name in LOSSES,
+        "cmlp_loss of cmlp/__init__.pxd": declared(name),
+        "cmlp/losses.py, a class and its place in _BUILT_IN": name in losses.KINDS
+        or name in OF_MODELS,
+    }
+    everywhere(name, places)
     if name in OF_MODELS:
         return
-    says(name in losses.KINDS, name, "cmlp/losses.py, a class, and _BUILT_IN there")
     kind = losses.KINDS[name]
     says(kind.__name__ in losses.__all__, kind.__name__, "__all__ of cmlp/losses.py")
     says(is_public(kind), kind.__name__, "__all__ of cmlp/__init__.py")
@@ -233,11 +246,13 @@ def test_link_of_a_loss_can_be_exported(name):
 
 @pytest.mark.parametrize("name", _core.optimizers())
 def test_optimizer(name):
-    says(name in RULES, name, "RULES of tests/formulas.py")
+    places = {
+        "RULES of tests/formulas.py": name in RULES,
+        "cmlp_optimizer_kind of cmlp/__init__.pxd": declared(name),
+        "cmlp/optimizers.py, a class and its place in _BUILT_IN": name in optimizers.KINDS,
+    }
+    everywhere(name, places)
     assert list(RULES[name].slots) == _core.optimizers()[name]["slots"]
-    declared = re.findall(r"\w+", source("cmlp/__init__.pxd"))
-    says(identifier(name) in declared, name, "cmlp_optimizer_kind of cmlp/__init__.pxd")
-    says(name in optimizers.KINDS, name, "cmlp/optimizers.py, a class, and _BUILT_IN there")
     kind = optimizers.KINDS[name]
     says(kind.__name__ in optimizers.__all__, kind.__name__, "__all__ of cmlp/optimizers.py")
     says(is_public(kind), kind.__name__, "__all__ of cmlp/__init__.py")
@@ -264,13 +279,13 @@ def test_optimizer_can_be_chosen_by_name(name, points):
 
 @pytest.mark.parametrize("kind", _core.layer_kinds())
 def test_layer_kind(kind):
-    says(kind in plain.STEPS, kind, "STEPS of cmlp/export/model.py, or refuse it there")
-    text = source("src/layers/kinds.c")
-    says(identifier(kind) in text, kind, "the table of src/layers/kinds.c")
-    declared = re.findall(r"\w+", source("cmlp/__init__.pxd"))
-    says(identifier(kind) in declared, kind, "cmlp_layer_kind of cmlp/__init__.pxd")
     made = {core.kind for layer in every_layer() for core in layer.build(3).cores}
-    says(kind in made, kind, "a file of cmlp/layers/, a class, and _BUILT_IN of registry.py")
+    places = {
+        "STEPS of cmlp/export/model.py": kind in plain.STEPS,
+        "cmlp_layer_kind of cmlp/__init__.pxd": declared(kind),
+        "a file of cmlp/layers/, a class and its place in _BUILT_IN of registry.py": kind in made,
+    }
+    everywhere(kind, places)
 
 
 def every_layer():
