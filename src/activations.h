@@ -1,15 +1,16 @@
-/* Every elementwise activation in one place: name, parameter, formula and derivative.
+/* The elementwise activations: name, parameter, function and derivative of each.
  *
  * F(id, name, default, source, forward, derivative)
- *   default     of the parameter p; CMLP_NO_PARAM where there is none
+ *   default     default of the parameter p; CMLP_NO_PARAM if the activation has none
+ *   source      CMLP_FROM_OUTPUT: the derivative is a function of s = f(x), and x need not be kept;
+ *               CMLP_FROM_INPUT: it is a function of s = x
  *   forward     f(x)
- *   source      CMLP_FROM_OUTPUT: the derivative is written in s = f(x), and x need not be kept;
- *               CMLP_FROM_INPUT: in s = x
  *   derivative  f'(x) in terms of s
  * At a kink the derivative is that of the negative side: 0 for ReLU, p for leaky ReLU, s + p for ELU.
  *
- * The formulas serve vectors and, in the reference kernels, plain numbers: T is the type, t_* are its
- * functions, R() makes a constant, t_lt(a, b, x, y) is a < b ? x : y and false where a or b is NaN.
+ * The same text is compiled for vectors and, in the reference kernels, for scalars: T is the type, t_* are
+ * its operations, R() makes a constant.  t_lt(a, b, x, y) is a < b ? x : y; the comparison is false if a or b
+ * is NaN.
  */
 #ifndef CMLP_ACTIVATIONS_H
 #define CMLP_ACTIVATIONS_H
@@ -34,7 +35,7 @@ enum { CMLP_FROM_OUTPUT, CMLP_FROM_INPUT };
 
 #endif
 
-/* The formulas that need more than a line; only where a kernel source has set T. */
+/* Functions too long for the table; compiled only in kernel sources, which define T. */
 #ifdef CMLP_KERNEL
 #ifndef CMLP_ACTIVATION_FORMULAS
 #define CMLP_ACTIVATION_FORMULAS
@@ -46,14 +47,14 @@ static inline T t_softplus(T x)
     return t_lt(x, zero, zero, x) + t_log1p_unit(t_exp(-t_abs(x)));
 }
 
-/* x/(1 + |x|); the bound keeps infinity/infinity out and changes nothing else. */
+/* x/(1 + |x|); clamping avoids infinity/infinity and changes no other result. */
 static inline T softsign(T x)
 {
     x = t_clamp(x, t_set(R(-1e30)), t_set(R(1e30)));
     return x / (R(1.0) + t_abs(x));
 }
 
-/* x Phi(x), by the tail of the smaller side so that nothing cancels; infinity times 0 is kept out. */
+/* x Phi(x), from the smaller tail so that nothing cancels; clamping avoids infinity times 0. */
 static inline T gelu(T x)
 {
     T tail = t_normal_tail(t_abs(x), t_clamp(x, t_set(R(-40.0)), t_set(R(40.0))));
@@ -69,21 +70,21 @@ static inline T gelu_slope(T x)
     return t_fma(x, density, t_lt(x, t_set(R(0.0)), tail, R(1.0) - tail));
 }
 
-/* (top + low) / (c + e), c >= e, with what sum and quotient lose in rounding put back. */
+/* (top + low) / (c + e) for c >= e, compensated for the rounding errors of the sum and the quotient. */
 static inline T share_of_sum(T top, T low, T c, T e)
 {
     T sum = c + e, lost = e - (sum - c), r = R(1.0) / sum, y = top * r;
     return t_fma(low + t_fma(-y, lost, t_fma(-y, sum, top)), r, y);
 }
 
-/* 1/(1 + e^-x), from e^-|x| so that small results keep their digits. */
+/* 1/(1 + e^-x), from e^-|x| so that small results keep full precision. */
 static inline T logistic(T x)
 {
     T one = t_set(R(1.0)), e = t_exp(-t_abs(x));
     return share_of_sum(t_lt(x, t_set(R(0.0)), e, one), t_set(R(0.0)), one, e);
 }
 
-/* x/(1 + e^-x) likewise; all times 2^32, because x e^x is still a number where e^x is none. */
+/* x/(1 + e^-x) likewise, scaled by 2^32: x e^x is representable where e^x has underflowed. */
 static inline T silu(T x)
 {
     T one = t_set(R(0x1p32)), e = t_exp_scaled(-t_abs(x), -32);

@@ -1,9 +1,11 @@
-/* Every elementwise loss in one place; softmax cross-entropy, which needs a whole row, is in
- * kernels/losses.c.
+/* The elementwise losses; softmax cross-entropy, which needs whole rows, is in kernels/losses.c.
  *
- * F(id, name, default, on_logits, value, slope): the loss of one output z against its target t, and
- * d value / d z.  p is the parameter, CMLP_NO_PARAM where there is none.  on_logits: z is taken before the
- * output's activation.  A row's loss is the sum over its outputs.
+ * F(id, name, default, on_logits, value, slope)
+ *   default    default of the parameter p; CMLP_NO_PARAM if the loss has none
+ *   on_logits  1: z is the output before its activation
+ *   value      the loss of one output z against its target t; a row's loss is the sum over its outputs
+ *   slope      d value / d z
+ * Terms as in activations.h.
  */
 #ifndef CMLP_LOSSES_H
 #define CMLP_LOSSES_H
@@ -16,7 +18,7 @@
       logistic(z) - t)                                                                                  \
     F(ABSOLUTE_ERROR, "absolute_error", CMLP_NO_PARAM, 0, t_abs(z - t), sign(z - t))                         \
     F(HUBER, "huber", 1.0, 0, huber(z - t, p), t_clamp(z - t, -p, p))                                   \
-    /* -t z where the sign is wrong; targets -1 and 1.  The slope at 0 is -t: training may start there. */ \
+    /* -t z if the signs differ; targets are -1 and 1.  The slope at 0 is -t, as training may start there. */ \
     F(PERCEPTRON, "perceptron", CMLP_NO_PARAM, 0, t_lt(zero, t * z, zero, -(t * z)),                         \
       t_lt(zero, t * z, zero, z * zero - t))                                                            \
     F(POISSON, "poisson", CMLP_NO_PARAM, 1, t_exp(z) - t * z, t_exp(z) - t)
@@ -27,14 +29,14 @@
 #ifndef CMLP_LOSS_FORMULAS
 #define CMLP_LOSS_FORMULAS
 
-/* -1, 0 or 1 (0 where the absolute error has no slope); NaN for NaN. */
+/* -1, 0 or 1, 0 being the subgradient of the absolute error at its kink; NaN for NaN. */
 static inline T sign(T e)
 {
     T zero = t_set(R(0.0));
     return t_lt(e, zero, t_set(R(-1.0)), t_lt(zero, e, t_set(R(1.0)), e));
 }
 
-/* e^2/2 up to p, then p (|e| - p/2) */
+/* e^2/2 for |e| <= p, else p (|e| - p/2) */
 static inline T huber(T e, T p)
 {
     T a = t_abs(e);
