@@ -207,13 +207,26 @@ def test_the_comment_tells_what_there_is(tmp_path):
     assert f"{(9 + 4) * 8} bytes of stack" in comment
 
 
-@pytest.mark.parametrize("name", ["", "2net", "a-b", "ü", "double", "main", "expf", "x", "a b"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "2net", "a-b", "ü", "double", "main", "expf", "x", "a b", "round", "sin", "remove", "j0"],
+)
 def test_names_that_are_none(name, tmp_path):
     with pytest.raises(ValueError, match=f"name is {name!r}; expected letters"):
         classifier(3).to_c(tmp_path / "net.c", name=name)
     with pytest.raises(TypeError, match="name is 3"):
         classifier(3).to_c(tmp_path / "net.c", name=3)
     assert not (tmp_path / "net.c").exists()
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["e", "most", "high", "mains", "sinus"])
+def test_names_that_functions_in_the_file_use(name, tmp_path):
+    layers = [cmlp.Dense(3, 3, f) for f in ("sigmoid", "softsign", "softmax")]
+    cmlp.Sequential(*layers, seed=0).to_c(tmp_path / "net.c", "classifier", name)
+    for extra in ([], [f"-D{name}_MAIN"]):
+        command = [COMPILER, *STRICT, "-Wshadow", "-c", "-o", tmp_path / "net.o", *extra]
+        subprocess.run([*command, tmp_path / "net.c"], check=True)
 
 
 def test_layers_in_python_are_refused(tmp_path):

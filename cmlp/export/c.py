@@ -1,4 +1,4 @@
-"""C99 files: a net's numbers and one function."""
+"""C99 files: a net's parameters and one function."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _KEYWORDS = """
     int long register restrict return short signed sizeof static struct switch typedef union
     unsigned void volatile while
 """
-# The functions of <math.h> for one or two doubles; those for float have an f behind their names.
+# The functions of <math.h> on doubles; the float versions add an f.
 _MATH = """
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs
     fdim floor fma fmax fmin fmod hypot ldexp lgamma log log10 log1p log2 logb nearbyint nextafter
     pow remainder rint round scalbn sin sinh sqrt tan tanh tgamma trunc
 """
-# What else the headers of the file declare, POSIX's additions among it.
+# Other names that <math.h> and <stdio.h> declare, including POSIX extensions.
 _DECLARED = """
     clearerr drem fclose feof ferror fflush fgetc fgetpos fgets finite fopen fprintf fputc fputs
     fread freopen frexp fscanf fseek fsetpos ftell fwrite gamma getc getchar gets ilogb j0 j1 jn
@@ -109,7 +109,7 @@ def write_c(path: str | PathLike[str], model: Model, name: str = "predict") -> N
 
 
 class _Source:
-    """The text of a file, part by part."""
+    """The text of a file, section by section."""
 
     def __init__(self, model: Model, name: str) -> None:
         self.model, self.name = model, name
@@ -139,7 +139,7 @@ class _Source:
         yield self._main()
 
     def _fit(self, code: str) -> str:
-        """Code with the file's names, and the functions of <math.h> for its type."""
+        """Code with the file's prefix and element type."""
         code = code.replace("NAME", self.name)
         if self.real == "float":
             code = re.sub(rf"\b({'|'.join(_MATH.split())})\(", r"\1f(", code)
@@ -156,13 +156,13 @@ class _Source:
             f"x: {m.n_in} inputs; {result}: {self.n_results} {what}. {result} may be x.",
         ]
         if self.returns_label:
-            lines.append(f"Returns the place of the label in {self.name}_classes.")
+            lines.append(f"Returns the index of the label in {self.name}_classes.")
         room = sum(self._room()) * np.dtype(m.dtype).itemsize
         lines += [
-            f"It allocates nothing, keeps nothing between calls, and takes {room} bytes of stack.",
+            f"It allocates nothing, keeps no state, and uses {room} bytes of stack.",
             "",
             "Compile it with -std=c99 and link with -lm; declare the function where it is called.",
-            f"With -D{self.name}_MAIN it is a program that reads inputs and prints what comes out.",
+            f"With -D{self.name}_MAIN it is a program that reads inputs and prints the results.",
         ]
         return "".join(["/*\n", *(f" * {line}".rstrip() + "\n" for line in lines), " */\n"])
 
@@ -170,7 +170,7 @@ class _Source:
 
     def _numbers(self, i: int, step: Step) -> Iterator[str]:
         if isinstance(step, Dense):
-            # inputs by rows, so that the inner loop runs over outputs side by side
+            # (n_in, n_out), so that the inner loop reads consecutive weights
             yield self._array(f"w{i}", step.weight.T, self.real)
             if step.bias is not None:
                 yield self._array(f"b{i}", step.bias, self.real)
@@ -203,7 +203,7 @@ class _Source:
         return self._fit(f"\n{head}\n{{\n{body}\n}}\n")
 
     def _room(self) -> list[int]:
-        """Widths of the buffers: one that holds the inputs where they are changed, and two more."""
+        """Widths of the two buffers that layers take turns to write."""
         widths = [step.weight.shape[0] for step in self.model.steps if isinstance(step, Dense)]
         first = self.model.steps[:1]
         if not (first and isinstance(first[0], Dense)):
@@ -256,7 +256,7 @@ class _Source:
         return _number(float(np.dtype(self.model.dtype).type(value)), self.real)
 
     def _ending(self, y: str, width: int) -> str:
-        """Results from the outputs."""
+        """From the outputs to the results."""
         head = self.head
         if head is None:
             return self._loop(width, f"y[i] = {y}[i]") + "}\n"
@@ -273,7 +273,7 @@ class _Source:
         return text + ("    return best;\n}\n" if head.kind == "multiclass" else "}\n")
 
     def _main(self) -> str:
-        """A program around the function."""
+        """A program that calls the function."""
         call = f"{self.name}(x, y);"
         if self.returns_label and self.head is not None:
             shown = {str: "%s", float: "%g"}.get(self.head.label_type, "%lld")
@@ -290,7 +290,7 @@ def _is_elementwise(function: Function) -> bool:
 
 
 def _number(value: float, kind: str) -> str:
-    """A hexadecimal number of C, exact; ``value`` is a number of that type."""
+    """An exact hexadecimal constant; ``value`` must be representable in the type."""
     mantissa, exponent = value.hex().split("p")
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")
@@ -298,7 +298,7 @@ def _number(value: float, kind: str) -> str:
 
 
 def _labels(head: Head) -> tuple[str, Sequence[str]]:
-    """The type of the labels in C, up to their name, and the labels."""
+    """The declaration of the labels up to their name, and the labels, in C."""
     if head.label_type is str:
         return "char *const ", [_string(label) for label in head.classes]
     if head.label_type is float:
@@ -307,6 +307,6 @@ def _labels(head: Head) -> tuple[str, Sequence[str]]:
 
 
 def _string(text: str) -> str:
-    """A string of C in UTF-8; what is not plain is written in octal digits."""
+    """A C string literal in UTF-8; other than plain ASCII becomes octal escapes."""
     characters = (chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in text.encode("utf-8"))
     return f'"{"".join(characters)}"'

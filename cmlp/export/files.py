@@ -1,13 +1,13 @@
 """Model files: safetensors, with the architecture as JSON in the metadata.
 
-Layout: 8 bytes with the length of the header (little-endian), the header as JSON, the tensors.
+Layout: the length of the header (8 bytes, little-endian), the header as JSON, the tensors.
 The header maps each tensor's name to its dtype, shape and offsets; its ``__metadata__`` holds one
 entry "cmlp", the JSON text of what `model_about` gives.  Tensors of layer i are called
 "layers.i.weight" and so on.
 
-Reading executes nothing and looks nothing up by import.  Everything that the header states is
-checked before memory is taken for it; whatever is wrong raises `FormatError` and nothing else,
-apart from OSError where the file cannot be read at all.
+Reading executes no code from the file and imports nothing by name.  Everything in the header is
+checked before memory is allocated for it.  A bad file raises `FormatError` and nothing else; one
+that cannot be read at all raises OSError.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ PathLike = str | os.PathLike[str]
 
 
 def save_model(path: PathLike, net: Sequential) -> None:
-    """Write a net; the file at ``path`` is replaced whole or not at all."""
+    """Write a net; the file at ``path`` is replaced atomically."""
     write(path, "model", model_about(net), model_tensors(net))
 
 
 def model_about(net: Sequential) -> dict[str, Any]:
-    """JSON form of a net without its parameters."""
+    """A net without its parameters, as JSON values."""
     classes = None if net.classes is None else net.classes.tolist()
     return {
         "dtype": net.dtype,
@@ -70,7 +70,7 @@ def _layer_about(layer: Any) -> dict[str, Any]:
 
 
 def model_tensors(net: Sequential) -> dict[str, Array]:
-    """Parameters by their names in the file."""
+    """Name in the file -> parameter."""
     return {
         f"layers.{i}.{name}": np.ascontiguousarray(a)
         for i, layer in enumerate(net.layers)
@@ -80,7 +80,7 @@ def model_tensors(net: Sequential) -> dict[str, Array]:
 
 
 def write(path: PathLike, kind: str, about: dict[str, Any], tensors: Mapping[str, Array]) -> None:
-    """Write a file of this package: to a temporary file beside it, synced, then renamed."""
+    """Write a file of this package atomically."""
     from safetensors.numpy import save
 
     text = json.dumps({"format": FORMAT, "kind": kind, **about}, allow_nan=False)
@@ -88,7 +88,7 @@ def write(path: PathLike, kind: str, about: dict[str, Any], tensors: Mapping[str
 
 
 def replace_file(path: PathLike, content: bytes) -> None:
-    """Put ``content`` at ``path``; after a failure or a kill the old file is still whole."""
+    """Replace a file atomically: write a temporary one beside it, sync it, rename it."""
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
     _remove_leftovers(folder, name)
@@ -113,7 +113,7 @@ def replace_file(path: PathLike, content: bytes) -> None:
 
 
 def _remove_leftovers(folder: str, name: str) -> None:
-    """Temporary files of writes that were killed: older than one under way can be."""
+    """Remove temporary files of killed processes, those too old to be still in use."""
     ours = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{12}}\.tmp")
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -127,7 +127,7 @@ def _remove(path: str) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Make the renaming itself last; systems without folders as files have no need of it."""
+    """Make the renaming durable, on systems where folders can be synced."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -166,7 +166,7 @@ def load(path: PathLike, max_parameters: int = MAX_PARAMETERS) -> Sequential:
 
 
 class Contents:
-    """A checked file: what it says of itself, and where its tensors are.
+    """A checked file: its description and the types and shapes of its tensors.
 
     Attributes
     ----------
@@ -191,7 +191,7 @@ class Contents:
 
 @contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Turn what is found wrong in a file into one line that names it; `OSError` stays."""
+    """Turn errors about a file's contents into a one-line `FormatError` that names the file."""
     from safetensors import SafetensorError
 
     wrong = (ValueError, TypeError, KeyError, OverflowError, RecursionError, SafetensorError)
@@ -202,7 +202,7 @@ def naming(path: str) -> Iterator[None]:
 
 
 def read(path: PathLike, kinds: Sequence[str]) -> Contents:
-    """Check a file of this package, of one of these kinds, without reading its tensors."""
+    """Check that a file is one of these kinds and is sound, without reading its tensors."""
     name = os.fspath(path)
     with naming(name):
         header, metadata = read_header(name)
@@ -215,7 +215,7 @@ def read(path: PathLike, kinds: Sequence[str]) -> Contents:
 
 
 def read_header(name: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Entries and metadata of a safetensors file whose tensors fill it without gap or overlap."""
+    """Tensor entries and metadata of a safetensors file without gaps or overlaps."""
     with open(name, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(8)
@@ -233,7 +233,7 @@ def read_header(name: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _object(text: str, what: str) -> dict[str, Any]:
-    """A JSON object without duplicate keys, NaN or endless nesting."""
+    """A JSON object; duplicate keys, NaN and excessive nesting are errors."""
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -349,7 +349,7 @@ def _check_tensors(
     dtype: str,
     limit: int,
 ) -> None:
-    """The file must hold exactly the tensors that the layers need, before anything is made."""
+    """Check, before any layer is built, that the file has exactly the tensors that they need."""
     if n_in is not None and not 0 < n_in <= limit:
         raise ValueError(f"n_in is {n_in}; expected 1..{limit}")
     needed: dict[str, tuple[int, ...] | None] = {}

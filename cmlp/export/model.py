@@ -1,4 +1,4 @@
-"""A net as a list of plain steps, from which files for other programs are written."""
+"""A net in prediction as a list of plain steps, which the exports start from."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Rescaling:
-    """(x - mean) / scale column by column, or x scale + mean if ``inverse``; in float64.
+    """(x - mean) / scale for each column, or x scale + mean if ``inverse``, in float64.
 
     Attributes
     ----------
@@ -78,13 +78,13 @@ _EXP = Forms(c="return exp(x);", onnx=lambda g, x, _: g.add("Exp", x), torch=Non
 
 @dataclass(frozen=True)
 class Head:
-    """What a classifier makes of the outputs.
+    """How a classifier interprets the outputs.
 
     Attributes
     ----------
     kind : {"binary", "multiclass", "multilabel"}
-        One output, the probability of the second class; an output for each class, of which the
-        largest tells the label; or an output for each of several questions, yes above 1/2.
+        One output, the probability of the second class; one for each class, the largest of which
+        gives the label; or one for each of several yes-no questions, yes being above 1/2.
     link : {"softmax", "sigmoid"} or None
         From outputs to probabilities; None if they are probabilities.
     classes : list
@@ -147,7 +147,7 @@ class Model:
         return cls(tuple(steps), net.n_in, net.n_out, net.dtype, head)
 
     def between(self, before: Sequence[Step], after: Sequence[Step]) -> Model:
-        """The same with more steps before and after it."""
+        """The same model with steps added before and after."""
         return replace(self, steps=(*before, *self.steps, *after))
 
     def functions(self) -> Iterator[Function]:

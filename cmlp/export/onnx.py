@@ -12,12 +12,12 @@ from .files import replace_file
 from .model import Dense, Function, Head, Model, Rescaling, Step
 
 OPSET, IR_VERSION = 17, 8
-# What protocol buffers can hold, less some room for all that is not numbers.
+# The limit of protocol buffers, less some room for everything but the parameters.
 _MOST_BYTES = 2**31 - 2**20
 
 
 def write_onnx(path: str | PathLike[str], model: Model) -> None:
-    """Write an ONNX file, whole or not at all, that ONNX's own checker has passed.
+    """Write an ONNX file atomically, after ONNX's own checker has accepted it.
 
     The input is "x" (batch, n_in), of any number of rows.  Without a head the output is "y"
     (batch, n_out); with one there are "label" (batch,), for several questions (batch, n_out), and
@@ -53,7 +53,7 @@ def write_onnx(path: str | PathLike[str], model: Model) -> None:
 
 
 class _Graph:
-    """Nodes and constants, as they are put together; values are known by their names."""
+    """A graph under construction; values are referred to by name."""
 
     def __init__(self, dtype: str) -> None:
         import onnx
@@ -64,14 +64,14 @@ class _Graph:
         self._constants: list[Any] = []
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """An operation; returns the name of its result."""
+        """Add a node; returns the name of its result."""
         name = f"{op.lower()}_{len(self._nodes)}"
         node = self._onnx.helper.make_node(op, list(inputs), [name], name, **attributes)
         self._nodes.append(node)
         return name
 
     def constant(self, value: Any, dtype: str | None = None) -> str:
-        """An array of the net's type or another; returns its name."""
+        """Add an array, of the net's type by default; returns its name."""
         name = f"constant_{len(self._constants)}"
         a = np.asarray(value, object if dtype == "str" else dtype or self.dtype)
         self._constants.append(self._onnx.numpy_helper.from_array(a, name))
@@ -86,7 +86,7 @@ class _Graph:
         return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def finish(self, n_in: int, outputs: dict[str, str]) -> Any:
-        """The model with these outputs: names of outputs -> names of values."""
+        """The finished model; ``outputs`` maps names of outputs to names of values."""
         helper = self._onnx.helper
         for name, value in outputs.items():
             self._nodes.append(helper.make_node("Identity", [value], [name], name))

@@ -1,4 +1,4 @@
-"""scikit-learn's multilayer perceptrons as nets, and the other way round."""
+"""Conversion from and to the multilayer perceptrons of scikit-learn."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OURS = {there: here for here, there in {**_HIDDEN, **_OUTPUTS}.items()}
 
 
 def from_sklearn(estimator: Any) -> Sequential:
-    """The net in a fitted estimator of scikit-learn.
+    """The net of a fitted scikit-learn estimator.
 
     Its outputs are those of ``predict_proba`` or ``predict``, to rounding: a classifier's net
     ends with softmax or sigmoid and has its ``classes``; a regressor's with loss="poisson" gives
@@ -75,7 +75,7 @@ def _net_of(estimator: Any, output: str) -> Sequential:
 
 
 def to_sklearn(net: Sequential) -> Any:
-    """A fitted estimator of scikit-learn with the net's weights.
+    """A fitted scikit-learn estimator with the net's weights.
 
     A net whose outputs are or stand for probabilities becomes a classifier, with several sigmoids
     one of several labels; any other becomes a regressor.  Dropout is left out.  Softmax of two
@@ -134,7 +134,7 @@ def to_sklearn(net: Sequential) -> Any:
 
 
 def _pairs(steps: tuple[Step, ...]) -> tuple[list[Dense], list[str]]:
-    """Dense layers, and the name of the activation behind each."""
+    """The dense layers, and the name of the activation after each."""
     dense: list[Dense] = []
     names: list[str] = []
     for step in steps:
@@ -153,7 +153,7 @@ def _pairs(steps: tuple[Step, ...]) -> tuple[list[Dense], list[str]]:
 
 
 def _output(net: Sequential, activation: str) -> str:
-    """What is done to the outputs to have probabilities, rates or numbers."""
+    """The function that turns the outputs into probabilities, rates or numbers."""
     if activation not in _OUTPUTS or activation == "exp":
         raise ValueError(
             f"the net ends with {activation}; scikit-learn's end with softmax, sigmoid or nothing"
@@ -170,14 +170,14 @@ def _bias(step: Dense) -> Array:
 
 
 def _labels(net: Sequential, output: str, n_out: int) -> Array:
-    """What a LabelBinarizer is fitted to."""
+    """The labels to fit a LabelBinarizer to."""
     if output == "sigmoid" and n_out > 1 and net.classes is None:
         return np.eye(n_out, dtype=np.int64)  # several labels: a row of indicators for each
     return np.arange(max(2, n_out)) if net.classes is None else net.classes
 
 
 def _fill(made: Any, weights: list[Array], biases: list[Array], output: str) -> None:
-    """Give an estimator all that fitting would have given it, with nothing seen yet."""
+    """Set the attributes that fitting would have set, with no samples seen."""
     made.coefs_, made.intercepts_, made.out_activation_ = weights, biases, output
     made.n_features_in_, made.n_outputs_ = len(weights[0]), len(biases[-1])
     made.n_layers_ = len(weights) + 1

@@ -1,4 +1,4 @@
-"""PyTorch's modules as nets, and the other way round."""
+"""Conversion from and to modules of PyTorch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..layers.forms import TorchForm
 from ..network import Sequential
 
 
-# Layers that are one module without parameters; `Dense` and `PReLU` have code of their own.
+# Layers that correspond to one module without parameters; `Dense` and `PReLU` are handled apart.
 _FORMS: dict[type[Layer], TorchForm] = {
     **{kind: kind.forms.torch for kind in KINDS.values() if kind.forms.torch is not None},
     Dropout: TorchForm("Dropout", {"p": "rate"}),
@@ -22,7 +22,7 @@ _FORMS: dict[type[Layer], TorchForm] = {
 
 
 def from_torch(module: Any) -> Sequential:
-    """The net that a module of PyTorch is.
+    """The net that is equivalent to a module of PyTorch.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def from_torch(module: Any) -> Sequential:
 
 
 def to_torch(net: Sequential) -> Any:
-    """The module of PyTorch that a net is.
+    """The module of PyTorch that is equivalent to a net.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def _torch(name: str) -> Any:
 
 
 def _flatten(torch: Any, module: Any) -> list[Any]:
-    """The modules one after the other; those of a Sequential among them one by one."""
+    """The modules in order, nested Sequentials taken apart."""
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"module is {module!r}; expected a torch.nn.Sequential")
     if type(module) is not torch.nn.Sequential:
@@ -101,7 +101,7 @@ def _flatten(torch: Any, module: Any) -> list[Any]:
 
 
 def _from_module(torch: Any, module: Any, i: int, width: int | None) -> Layer:
-    """The layer that a module is; ``width`` is that of its inputs."""
+    """The layer for a module; ``width`` is the number of its inputs."""
     kind = type(module)
     if kind is torch.nn.Linear:
         dense = Dense(module.in_features, module.out_features, bias=module.bias is not None)
@@ -127,7 +127,7 @@ def _from_module(torch: Any, module: Any, i: int, width: int | None) -> Layer:
 
 
 def _to_modules(torch: Any, layer: Any, i: int) -> list[Any]:
-    """The modules that a layer is: two for a `Dense` with an activation."""
+    """The modules for a layer: two for a `Dense` with an activation."""
     if isinstance(layer, Dense):
         return [_linear(torch, layer), *_activation(torch, layer, i)]
     if isinstance(layer, PReLU):
@@ -143,7 +143,7 @@ def _to_modules(torch: Any, layer: Any, i: int) -> list[Any]:
 
 
 def _linear(torch: Any, layer: Dense) -> Any:
-    linear = torch.nn.utils.skip_init(  # drawing values would move PyTorch's generator
+    linear = torch.nn.utils.skip_init(  # drawing initial values would advance PyTorch's generator
         torch.nn.Linear,
         layer.n_in,
         layer.n_out,
@@ -155,7 +155,7 @@ def _linear(torch: Any, layer: Dense) -> Any:
 
 
 def _activation(torch: Any, layer: Dense, i: int) -> list[Any]:
-    """The activation in a `Dense`, if there is one, by way of the layer of that name."""
+    """The module for the activation in a `Dense`, if it has one."""
     if layer.activation == "identity":
         return []
     kind = KINDS[layer.activation]
@@ -167,7 +167,7 @@ def _activation(torch: Any, layer: Dense, i: int) -> list[Any]:
 
 
 def _fill(torch: Any, module: Any, layer: Layer) -> None:
-    """Copy the parameters, which are in the same order in both."""
+    """Copy the parameters; both have them in the same order."""
     with torch.no_grad():
         for p, value in zip(module.parameters(), layer.parameters().values(), strict=True):
             p.copy_(torch.tensor(value.copy()))
