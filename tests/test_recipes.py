@@ -91,10 +91,12 @@ def test_activation_that_rectifies_says_so(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_activation_is_in_the_sweep_and_in_cython(name):
-    text = source("tests/c/sweep.c")
-    if name != "softmax":
-        says(f"[{identifier(name)}]" in text, name, "the promises of tests/c/sweep.c")
-    says(declared(name), name, "cmlp_activation of cmlp/__init__.pxd")
+    in_sweep = name == "softmax" or f"[{identifier(name)}]" in source("tests/c/sweep.c")
+    places = {
+        "the promises of tests/c/sweep.c": in_sweep,
+        "cmlp_activation of cmlp/__init__.pxd": declared(name),
+    }
+    everywhere(name, places)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if _core.activations()[n]["trainable"]])
