@@ -13,6 +13,16 @@ Array = NDArray[Any]
 
 _BLOCK = 1 << 16  # elements looked at together when a NaN is searched for
 
+_MOST = (1 << 63) - 1
+_LABELS = "strings, booleans, integers from -2**63 to 2**63 - 1 or finite floats"
+# The kinds of labels in an array of objects, and the types that hold them.
+_KINDS_OF_LABELS: tuple[tuple[Any, Any], ...] = (
+    (str, str),
+    ((bool, np.bool_), np.bool_),
+    ((int, np.integer), np.int64),
+    ((int, float, np.number), np.float64),
+)
+
 
 def positive_int(value: object, name: str, minimum: int = 1, bits: int = 63) -> int:
     """Return ``value`` as an int from ``minimum`` to 2^bits - 1; booleans are refused."""
@@ -207,7 +217,7 @@ def as_labels(value: object, name: str, n_classes: int, classes: Array | None = 
     classes : ndarray of shape (n_classes,), optional
         Sorted labels of the user; position i is class i.
     """
-    y = as_array(value, name)
+    y = label_values(value, name)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or y.size == 0:
@@ -218,7 +228,7 @@ def as_labels(value: object, name: str, n_classes: int, classes: Array | None = 
         check_finite(y, name)
         if (y != np.floor(y)).any():
             raise ValueError(f"{name} has dtype {y.dtype} with fractions; expected integer labels")
-    elif y.dtype.kind not in "iub":
+    elif y.dtype.kind == "U":
         raise TypeError(f"{name} has dtype {y.dtype}; expected integer labels")
     low, high = y.min(), y.max()
     if low < 0 or high >= n_classes:
@@ -231,8 +241,6 @@ def _positions(y: Array, name: str, classes: Array) -> Array:
     if is_text(y) != is_text(classes):
         first = y.tolist()[0]
         raise ValueError(f"{name} has labels such as {first!r}; expected some of {_some(classes)}")
-    if y.dtype.kind == "O":
-        y = y.astype(str) if is_text(y) else _from_objects(y, name)
     found = np.searchsorted(classes, y).clip(0, len(classes) - 1)
     wrong = classes[found] != y
     if wrong.any():
@@ -246,11 +254,62 @@ def _some(classes: Array) -> str:
     return shown + (", ..." if len(classes) > 10 else "")
 
 
+def label_values(value: object, name: str) -> Array:
+    """Return labels as an array of a kind that every file and library can hold.
+
+    Raises ValueError for all but strings, booleans, integers of 64 bits with a sign, and floats.
+    """
+    if isinstance(value, (list, tuple)):  # of which NumPy would make one kind: text, or floats
+        value = np.array(value, dtype=object)
+    a = as_array(value, name)
+    if a.dtype.kind in "OT":
+        a = _labels_from_objects(a, name)
+    if a.dtype.kind not in "Ubiuf":
+        raise ValueError(f"{name} has labels of dtype {a.dtype}; expected {_LABELS}")
+    if a.dtype.kind == "u" and a.dtype.itemsize == 8 and a.size and a.max() > _MOST:
+        raise ValueError(f"{name} has the label {a.max()}; expected {_LABELS}")
+    if a.dtype.kind == "U" and a.dtype.itemsize and _half_characters(a):
+        raise ValueError(f"{name} has labels with halves of characters; expected {_LABELS}")
+    return a
+
+
+def _half_characters(text: Array) -> bool:
+    """Tell whether there are surrogates, which no file can hold as text."""
+    codes = np.ascontiguousarray(text).view(np.dtype(np.uint32).newbyteorder(text.dtype.byteorder))
+    return bool(((codes >= 0xD800) & (codes < 0xE000)).any())
+
+
+def _labels_from_objects(a: Array, name: str) -> Array:
+    """Labels that are Python objects, all of one kind, as an array of that kind."""
+    values = a.ravel().tolist()
+    for types, dtype in _KINDS_OF_LABELS:
+        # a timedelta64 counts as an integer of NumPy
+        if all(isinstance(v, types) and not isinstance(v, np.timedelta64) for v in values):
+            try:
+                return np.array(values, dtype).reshape(a.shape)
+            except OverflowError:
+                values.sort(key=abs, reverse=True)
+                break
+    odd = next(v for v in values if not isinstance(v, str))
+    raise ValueError(f"{name} has labels such as {odd!r}; expected {_LABELS}")
+
+
+def classes_array(value: object, name: str = "classes") -> Array:
+    """Return the labels of a classifier: (n_classes,), all different, in ascending order."""
+    labels = label_values(value, name)
+    if labels.ndim != 1 or not np.array_equal(labels, np.unique(labels)):
+        raise ValueError(f"{name} is {value!r}; expected different labels in ascending order")
+    if labels.dtype.kind == "f":
+        check_finite(labels, name)
+        return labels.astype(np.float64)
+    return labels
+
+
 def find_classes(value: object, name: str) -> Array | None:
     """The sorted labels of strings or booleans, which need a table; None for numbers."""
-    y = as_array(value, name)
-    if is_text(y):
-        return np.unique(y.astype(str))
+    y = label_values(value, name)
+    if y.dtype.kind == "U":
+        return np.unique(y)
     if y.dtype.kind == "b":
         return np.array([False, True])
     return None

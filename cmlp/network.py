@@ -230,12 +230,7 @@ class Sequential:
 
     @classes.setter
     def classes(self, value: ArrayLike | None) -> None:
-        labels = None if value is None else checks.as_array(value, "classes")
-        if labels is not None and (
-            labels.ndim != 1 or not np.array_equal(labels, np.unique(labels))
-        ):
-            raise ValueError(f"classes is {value!r}; expected different labels in ascending order")
-        self._classes = labels
+        self._classes = None if value is None else checks.classes_array(value)
 
     @property
     def output_activation(self) -> str:

@@ -173,7 +173,7 @@ def start(given: TrainOptions) -> Job:
     trainer = build.make_trainer(given, loss, dataset.n_in, n_out, len(parts.train.x), given.dtype)
     preparation = learn(given, dataset, parts, loss, data.is_table(source))
     net = trainer.net
-    net.classes = None if dataset.classes is None else np.asarray(dataset.classes)
+    net.classes = dataset.classes
     net.metadata = {**preparation.metadata(), "training": settings(given, source)}
     return Job(trainer, preparation, dataset, parts)
 

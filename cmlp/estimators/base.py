@@ -84,6 +84,9 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
     def _settle_outputs(self, y: Any, incremental: bool) -> None:
         """Take note of the classes in y, or compare them with those known."""
 
+    def _name_classes(self) -> None:
+        """Tell the net its classes, if it has any."""
+
     def _encode(self, y: Any, dtype: str) -> Array:
         """Targets as the core takes them: labels (n,), or rows (n, n_out) of ``dtype``."""
         raise NotImplementedError
@@ -265,6 +268,7 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
     ) -> None:
         self.n_layers_, self.n_outputs_ = len(sizes), sizes[-1]
         self.net_ = parameters.make_net(self, sizes, dtype, arrays, seed)
+        self._name_classes()
         self._trainer = self._single = None
         self._net_changed()
 

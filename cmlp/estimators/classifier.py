@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.random import RandomState
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
@@ -258,9 +259,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """
         if self.class_weight == "balanced":
             raise ValueError("class_weight='balanced' needs all the data; expected a dict")
+        if classes is not None:
+            classes = checks.label_values(classes, "classes")
         known = classes is None and hasattr(self, "classes_")
         if not known and _check_partial_fit_first_call(self, classes):
-            several = type_of_target(y).startswith("multilabel")
+            several = type_of_target(_plain_labels(y)).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         return self._partial_fit(X, y, sample_weight)
 
@@ -280,7 +283,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self
         """
         self._validate_params()
-        self._label_binarizer = LabelBinarizer().fit(np.asarray(classes))
+        labels = checks.label_values(classes, "classes")
+        self._label_binarizer = LabelBinarizer().fit(labels)
         self.classes_ = self._label_binarizer.classes_
         self._open(features)
         return self
@@ -303,6 +307,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     # ---- what `BaseMLP` asks for ----
 
+    def _validated(self, X: Any, y: Any, reset: bool, dtypes: list[Any]) -> tuple[Any, Any]:
+        return super()._validated(X, _plain_labels(y), reset, dtypes)
+
     def _settle_outputs(self, y: Any, incremental: bool) -> None:
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = _binarizer_of(_one_column(y))
@@ -312,6 +319,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes_}, `y` has {found}"
             )
+
+    def _name_classes(self) -> None:
+        if hasattr(self, "classes_") and not self._is_multilabel():
+            self.net_.classes = self.classes_
 
     def _encode(self, y: Any, dtype: str) -> Array:
         y = _one_column(y)
@@ -419,6 +430,16 @@ def _binarizer_of(y: Any) -> LabelBinarizer:
     binarizer.classes_, binarizer.sparse_input_ = np.unique(y), False
     binarizer.y_type_ = "multiclass" if len(binarizer.classes_) > 2 else "binary"
     return binarizer
+
+
+def _plain_labels(y: Any) -> Any:
+    """Labels of a kind that scikit-learn and the net's classes know; ValueError for others."""
+    kind = getattr(getattr(y, "dtype", None), "kind", "")
+    if y is None or issparse(y) or kind == "c":  # scikit-learn has its own words for these
+        return y
+    labels = checks.label_values(y, "y")
+    # text in objects stays in objects, as scikit-learn has it
+    return y if labels.dtype.kind == "U" and kind == "O" else labels
 
 
 def _one_column(y: Any) -> Any:

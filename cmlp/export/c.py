@@ -276,7 +276,7 @@ class _Source:
         """A program that calls the function."""
         call = f"{self.name}(x, y);"
         if self.returns_label and self.head is not None:
-            shown = {str: "%s", float: "%g"}.get(self.head.label_type, "%lld")
+            shown = {str: "%s", float: "%.17g"}.get(self.head.label_type, "%lld")
             call = f'printf("{shown} ", {self.name}_classes[{self.name}(x, y)]);'
         single = self.real == "float"
         code = self._fit(_MAIN).replace("CALL", call)
@@ -303,7 +303,9 @@ def _labels(head: Head) -> tuple[str, Sequence[str]]:
         return "char *const ", [_string(label) for label in head.classes]
     if head.label_type is float:
         return "double ", [_number(float(label), "double") for label in head.classes]
-    return "long long ", [f"{int(label)}LL" for label in head.classes]
+    # the least one has no literal of its own: its digits alone are beyond the type
+    least = {-(2**63): f"{1 - 2**63}LL - 1"}
+    return "long long ", [least.get(int(label), f"{int(label)}LL") for label in head.classes]
 
 
 def _string(text: str) -> str:

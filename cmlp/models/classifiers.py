@@ -142,11 +142,9 @@ class OneVsRest(Probabilities, Descent):
 
 def labels_of(y: ArrayLike) -> Array:
     """Labels (n,) of one kind: numbers, booleans or strings."""
-    a = checks.as_array(y, "y")
+    a = checks.label_values(y, "y")
     if a.ndim == 2 and a.shape[1] == 1:
         a = a[:, 0]
     if a.ndim != 1 or a.size == 0:
         raise ValueError(f"y has shape {a.shape}; expected labels of shape (n,)")
-    if checks.is_text(a):
-        return a.astype(str)
-    return a if a.dtype.kind in "iub" else checks.as_float(a, "y", "float64")
+    return checks.as_float(a, "y", "float64") if a.dtype.kind == "f" else a
