@@ -40,6 +40,7 @@ from .losses import (
 )
 from .network import Sequential
 from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from .preprocessing import Preprocessing
 from .schedules import (
     Cosine,
     Exponential,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         models,
         optimizers,
         plots,
+        preprocessing,
         schedules,
         training,
     )
@@ -145,6 +147,7 @@ __all__ = [
     "PReLU",
     "Plateau",
     "Poisson",
+    "Preprocessing",
     "ProgressBar",
     "RMSprop",
     "RReLU",
@@ -186,6 +189,7 @@ __all__ = [
     "models",
     "optimizers",
     "plots",
+    "preprocessing",
     "register_layer",
     "schedules",
     "to_sklearn",

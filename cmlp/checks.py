@@ -308,6 +308,8 @@ def classes_array(value: object, name: str = "classes") -> Array:
 def find_classes(value: object, name: str) -> Array | None:
     """The sorted labels of strings or booleans, which need a table; None for numbers."""
     y = label_values(value, name)
+    if not y.size:
+        return None
     if y.dtype.kind == "U":
         return np.unique(y)
     if y.dtype.kind == "b":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from os import urandom
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from .initializers import Constant
 from .layers import Activation, Dense, Dropout, Layer, PReLU, RReLU
 from .layers.base import make_generator, width_after
 from .layers.segment import Segment
+from .preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -76,6 +78,7 @@ class Sequential:
         self._build(widths)
         self.n_in, self.n_out = widths[0], widths[-1]
         self.classes = None
+        self._preprocessing = _carried(layers)
         self.link: str | None = None
         self.metadata: dict[str, Any] = {}
         self._prepare()
@@ -124,9 +127,10 @@ class Sequential:
         Parameters
         ----------
         x : array_like of shape (batch, n_in) or (n_in,)
+            As they are in the data, if the net has a ``preprocessing``.
         out : ndarray of shape (batch, n_out), optional
             C-contiguous, of the net's dtype; overwritten and returned.  With x of that dtype too
-            nothing is allocated.
+            nothing is allocated, but for a ``preprocessing`` that scales.
 
         Returns
         -------
@@ -141,23 +145,28 @@ class Sequential:
         return self._predict(x, out)
 
     def _predict(self, x: ArrayLike, out: Array | None) -> Array:
+        self.preprocessing.check_names(x)
         a = checks.as_array(x, "x")
         if a.ndim == 1:
             rows = None if out is None else out[np.newaxis]
             row: Array = self._predict(a[np.newaxis], rows)[0]
             return row
-        rows = checks.as_rows(a, "x", self.dtype, self.n_in, finite=False)
+        rows = self._rows(a)
         if out is not None:
             _check_out(out, (len(rows), self.n_out), self.dtype, rows)
-        if self._whole:
+        if self._whole and not self.preprocessing.scales:
             predictor: _core.Plan = self._parts[0].predictor
             self._fast = predictor.predict
             return predictor.predict(rows, out)
-        y = run_predict(self._parts, rows)
+        y = self.preprocessing.values(run_predict(self._parts, rows))
         if out is None:
             return y
         out[...] = y
         return out
+
+    def _rows(self, x: ArrayLike) -> Array:
+        """Samples as the layers take them."""
+        return self.preprocessing.rows(x, "x", self.dtype, self.n_in, finite=False)
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """Probabilities.
@@ -175,6 +184,8 @@ class Sequential:
             With one output the probability of the second class.
         """
         link = self.probability_link()
+        if self.preprocessing.targets is not None:
+            raise ValueError("the net was trained on standardised numbers; it has no probabilities")
         y = self.predict(x)
         if link is None:
             return y
@@ -195,8 +206,8 @@ class Sequential:
         -------
         ndarray of shape (batch, n_out)
         """
-        rows = checks.as_rows(x, "x", self.dtype, self.n_in, finite=False)
-        return run_forward(self._parts, rows, training)
+        self.preprocessing.check_names(x)
+        return self.preprocessing.values(run_forward(self._parts, self._rows(x), training))
 
     def backward(self, dy: ArrayLike, need_dx: bool = True) -> Array:
         """Gradients of the last ``forward``.
@@ -214,7 +225,11 @@ class Sequential:
             dL/dx.  dL/dw and dL/db are in the layers' ``grad_weight`` and ``grad_bias``.
         """
         rows = checks.as_rows(dy, "dy", self.dtype, self.n_out, finite=False)
-        return run_backward(self._parts, rows, need_dx)
+        outputs, inputs = self.preprocessing.targets, self.preprocessing.inputs
+        if outputs is not None:
+            rows = (rows * outputs.scale).astype(rows.dtype)
+        dx = run_backward(self._parts, rows, need_dx)
+        return dx if inputs is None else (dx / inputs.scale).astype(dx.dtype)
 
     # ---- parameters ----
 
@@ -231,6 +246,24 @@ class Sequential:
     @classes.setter
     def classes(self, value: ArrayLike | None) -> None:
         self._classes = None if value is None else checks.classes_array(value)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to samples before the layers and to outputs behind them; None is nothing."""
+        return self._preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, value: Preprocessing | None) -> None:
+        found = Preprocessing() if value is None else value
+        if not isinstance(found, Preprocessing):
+            raise TypeError(f"preprocessing is {value!r}; expected a Preprocessing or None")
+        found.check_fits(self.n_in, self.n_out)
+        if found.targets is not None and self.output_activation in ("softmax", "sigmoid"):
+            raise ValueError(
+                f"preprocessing has targets and the net ends with {self.output_activation}; "
+                "expected a net for regression"
+            )
+        self._preprocessing, self._fast = found, None
 
     @property
     def output_activation(self) -> str:
@@ -468,6 +501,25 @@ def _flatten(given: Sequence[Any]) -> tuple[Any, ...]:
     if len({id(layer) for layer in found}) < len(found):
         raise ValueError("layers holds the same layer twice; expected different objects")
     return tuple(found)
+
+
+def _carried(given: Sequence[Any]) -> Preprocessing:
+    """The preprocessing of nets among the layers, which can stand at the ends alone."""
+    found = Preprocessing()
+    for i, net in enumerate(given):
+        if not isinstance(net, Sequential):
+            continue
+        mine = net.preprocessing
+        if (mine.inputs is not None and i > 0) or (mine.targets is not None and i < len(given) - 1):
+            raise ValueError(
+                f"layers[{i}] is a net that standardises; expected one at the beginning or, for "
+                "outputs, at the end"
+            )
+        if i == 0:
+            found = replace(found, inputs=mine.inputs, feature_names=mine.feature_names)
+        if i == len(given) - 1:
+            found = replace(found, targets=mine.targets)
+    return found
 
 
 def _chain(found: Sequence[Any], n_in: int | None) -> list[int | None]:

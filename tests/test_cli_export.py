@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import cmlp
 from cmlp.cli.app import app
 from cmlp.cli.export import whole
-from cmlp.cli.model import Preparation, classes_of, predictions
+from cmlp.cli.model import classes_of, predictions
 
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 
@@ -37,12 +37,10 @@ def trained(path, y, *, loss, n_out, classes=None):
     """A model file as `cmlp train` writes it, of inputs of very different scales; the samples."""
     x = np.random.default_rng(0).normal(size=(len(y), 3)) * [1, 100, 1e4] + [5, 0, -1e6]
     x = x.astype(np.float32)
-    targets = cmlp.datasets.Standardizer.fit(y) if y.ndim == 2 and loss.link is None else None
-    preparation = Preparation(cmlp.datasets.Standardizer.fit(x), targets)
     net = cmlp.Sequential(cmlp.Dense(3, 8, activation="tanh"), cmlp.Dense(8, n_out), seed=0)
-    net.classes, net.metadata = classes, preparation.metadata()
-    trainer = cmlp.Trainer(net, loss, cmlp.SGD(0.05))
-    trainer.fit(preparation.inputs(x), preparation.targets(y), epochs=3, progress=False)
+    numbers = y.ndim == 2 and loss.link is None
+    net.classes, net.preprocessing = classes, cmlp.Preprocessing.fit(x, y if numbers else None)
+    cmlp.Trainer(net, loss, cmlp.SGD(0.05)).fit(x, y, epochs=3, progress=False)
     net.save(path)
     return x
 
@@ -68,7 +66,7 @@ CASES = {
 def wanted(path, x):
     """What `cmlp predict` gives: labels (n,), or numbers (n, n_out)."""
     net = cmlp.load(path)
-    return classes_of(net), predictions(net, Preparation.of(net), x)
+    return classes_of(net), predictions(net, x)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -112,7 +110,8 @@ def test_inputs_far_from_zero_keep_their_digits():
     """The means are taken away in float64."""
     mean, scale = np.full(3, 1e6), np.ones(3)
     net = cmlp.Sequential(cmlp.Identity(), n_in=3, seed=0)
-    made = whole(net, Preparation(cmlp.datasets.Standardizer(mean, scale)))
+    net.preprocessing = cmlp.Preprocessing(cmlp.datasets.Standardizer(mean, scale))
+    made = whole(net)
     assert made.steps[0].mean.dtype == np.float64
 
 

@@ -365,11 +365,11 @@ def test_standardizer_can_be_undone_and_stored(x: np.ndarray) -> None:
 
 def test_standardizer_refuses_nonsense() -> None:
     fitted = datasets.Standardizer.fit(np.eye(3))
-    with pytest.raises(ValueError, match=r"x: got shape \(2, 2\), expected \(n, 3\)"):
+    with pytest.raises(ValueError, match=r"x has shape \(2, 2\); expected \(n, 3\)"):
         fitted.transform(np.eye(2))
-    with pytest.raises(ValueError, match=r"x: got shape \(0, 3\)"):
+    with pytest.raises(ValueError, match=r"x has shape \(0, 3\)"):
         datasets.Standardizer.fit(np.empty((0, 3)))
-    with pytest.raises(ValueError, match="x: got NaN"):
+    with pytest.raises(ValueError, match="x holds NaN"):
         datasets.Standardizer.fit([[np.nan, 1]])
     for broken in (
         {},

@@ -380,7 +380,7 @@ class TestDamage:
             (entry(W, data_offsets=[0]), "offsets"),
             (entry(W, data_offsets=[80, 0]), "takes"),
             (entry(W, data_offsets=[4, 84]), "starts at"),
-            (edit_about(lambda a: a.update(format=2)), "format 2; expected 1"),
+            (edit_about(lambda a: a.update(format=3)), "format 3; expected 1 or 2"),
             (edit_about(lambda a: a.update(kind="virus")), "a 'virus'"),
             (edit_about(lambda a: a.pop("dtype")), "dtype is missing"),
             (edit_about(lambda a: a.update(dtype="float64")), "expected float64"),

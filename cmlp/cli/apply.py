@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .. import datasets
 from ..export.files import load, replace_file
 from . import data, model, output
-from .model import Preparation
+from .model import Origin
 
 Array = NDArray[Any]
 
@@ -31,14 +31,14 @@ Array = NDArray[Any]
 def evaluate(model_file: str, source: str, target: str | None, which: str | None) -> None:
     """Measure how well MODEL predicts DATA."""
     net = load(model_file)
-    preparation = Preparation.of(net)
-    dataset = model.load_for(net, preparation, source, target)
+    origin = Origin.of(net)
+    dataset = model.load_for(net, origin, source, target)
     which = which or ("all" if data.is_table(source) else "test")
     if which == "all":
         x, y = data.whole(dataset)
     else:
-        x, y = getattr(data.part(dataset, preparation.test_share, 0.0), which)
-    rows = model.scores(y, model.predictions(net, preparation, x))
+        x, y = getattr(data.part(dataset, origin.test_share, 0.0), which)
+    rows = model.scores(y, model.predictions(net, x))
     rows["samples"] = str(len(x))
     output.show(f"{model_file} on {source}", rows)
 
@@ -58,15 +58,14 @@ def predict(model_file: str, source: str, out: Path | None, proba: bool) -> None
     if out is not None:
         output.check_place(out, "--out")
     net = load(model_file)
-    preparation = Preparation.of(net)
-    features = preparation.features if data.is_table(source) else None
+    features = net.preprocessing.feature_names if data.is_table(source) else None
     x = datasets.load_inputs(source, features=features)
     model.check_inputs(net, x.shape[1], source)
-    columns = [model.predictions(net, preparation, x)]
+    columns = [model.predictions(net, x)]
     n_values = 1 if columns[0].ndim == 1 else columns[0].shape[1]
     names = ["prediction"] if n_values == 1 else [f"prediction {i + 1}" for i in range(n_values)]
     if proba:
-        columns.append(model.probabilities(net, preparation, x))
+        columns.append(model.probabilities(net, x))
         names += [f"p({label})" for label in model.classes_of(net) or ()]
     text = as_csv(names, columns)
     if out is None:

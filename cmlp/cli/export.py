@@ -8,11 +8,10 @@ import click
 
 from ..export.c import write_c
 from ..export.files import load
-from ..export.model import Function, Model, Rescaling, Step
+from ..export.model import Function, Model
 from ..export.onnx import write_onnx
 from ..network import Sequential
 from . import model, output
-from .model import Preparation
 
 
 @click.command()
@@ -35,7 +34,7 @@ def export(model_file: str, kind: str, out: Path, name: str | None) -> None:
     if name is not None and kind != "c":
         raise ValueError("--name: only a file of --format c has a function")
     net = load(model_file)
-    made = whole(net, Preparation.of(net))
+    made = whole(net)
     if kind == "c":
         write_c(out, made, "predict" if name is None else name)
     else:
@@ -45,16 +44,8 @@ def export(model_file: str, kind: str, out: Path, name: str | None) -> None:
     output.show(f"{model_file} as {kind}", {"file": str(out), **rows})
 
 
-def whole(net: Sequential, preparation: Preparation) -> Model:
-    """The net, with what comes before and after it: from raw inputs to labels or values."""
+def whole(net: Sequential) -> Model:
+    """From inputs as they are in the data to labels, numbers or rates."""
     classes = model.classes_of(net)
-    before: list[Step] = []
-    after: list[Step] = []
-    if (inputs := preparation.standardizer) is not None:
-        before.append(Rescaling(inputs.mean, inputs.scale))
-    if classes is None and net.link == "exp":
-        after.append(Function("exp"))
-    elif classes is None and (targets := preparation.target_standardizer) is not None:
-        after.append(Rescaling(targets.mean, targets.scale, inverse=True))
     made = Model.of(net, None if classes is None else "classifier", classes)
-    return made.between(before, after)
+    return made.then(Function("exp")) if classes is None and net.link == "exp" else made

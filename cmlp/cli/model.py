@@ -1,11 +1,11 @@
 """A net and what its model file says of its data: from samples to labels and values.
 
-What a net needs to know of its data to be used again is in its metadata, and so in the model file:
+What stands between data and net is the net's own (``net.preprocessing``).  What more the command
+line needs to know of the data is in the net's metadata, and so in the model file:
 
-standardizer, target_standardizer   means and scales of inputs and targets, where they were used
-features, target                    columns of the table
-test_share                          share of the samples held out, where it was given
-image_shape                         rows and columns of the pictures that the inputs unroll
+target        column of the table
+test_share    share of the samples held out, where it was given
+image_shape   rows and columns of the pictures that the inputs unroll
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..datasets.dataset import Dataset, Standardizer
+from ..datasets.dataset import Dataset
 from ..errors import FormatError
 from ..network import Sequential
 from . import data
@@ -26,80 +26,37 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Origin:
     """What a model file says of the data that its net was trained on; see the module."""
 
-    standardizer: Standardizer | None = None
-    target_standardizer: Standardizer | None = None
-    features: tuple[str, ...] | None = None
     target: str | None = None
     test_share: float | None = None
     image_shape: tuple[int, int] | None = None
 
     def metadata(self) -> dict[str, Any]:
         """As JSON values, those that are not None."""
-        values = {**vars(self)}
-        for name in ("standardizer", "target_standardizer"):
-            if values[name] is not None:
-                values[name] = values[name].to_dict()
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in values.items()
+            for name, value in vars(self).items()
             if value is not None
         }
 
     @classmethod
-    def of(cls, net: Sequential) -> Preparation:
+    def of(cls, net: Sequential) -> Origin:
         """What the metadata of a net say; FormatError where they make no sense."""
         m = net.metadata
         return cls(
-            _standardizer(m, "standardizer", net.n_in),
-            _standardizer(m, "target_standardizer", net.n_out),
-            _strings(m, "features"),
             _of_type(m, "target", str),
             _of_type(m, "test_share", float),
             _image_shape(m, net.n_in),
         )
 
-    def inputs(self, x: Array) -> Array:
-        """What the net takes, from what is in the data."""
-        return x if self.standardizer is None else self.standardizer.transform(x)
-
-    def targets(self, y: Array) -> Array:
-        """What the loss takes, from labels or numbers in the data."""
-        return y if self.target_standardizer is None else self.target_standardizer.transform(y)
-
-    def values(self, y: Array) -> Array:
-        """The other way round: from the net's outputs to numbers as in the data."""
-        if self.target_standardizer is None:
-            return y
-        return self.target_standardizer.inverse_transform(y)
-
 
 def _of_type(metadata: Mapping[str, Any], name: str, kind: type) -> Any:
     value = metadata.get(name)
     if value is not None and type(value) is not kind:
-        raise FormatError(f"the model's metadata have {name} {value!r}, expected a {kind.__name__}")
+        raise FormatError(f"the model's metadata have {name} {value!r}; expected a {kind.__name__}")
     return value
-
-
-def _standardizer(metadata: Mapping[str, Any], name: str, width: int | None) -> Standardizer | None:
-    values = _of_type(metadata, name, dict)
-    if values is None:
-        return None
-    found = Standardizer.from_dict(values)
-    if len(found.mean) != width:
-        raise FormatError(
-            f"the model's metadata have {name} of {len(found.mean)} columns, expected {width}"
-        )
-    return found
-
-
-def _strings(metadata: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
-    values = _of_type(metadata, name, list)
-    if values is not None and not all(isinstance(value, str) for value in values):
-        raise FormatError(f"the model's metadata have {name} {values!r}, expected strings")
-    return None if values is None else tuple(values)
 
 
 def _image_shape(metadata: Mapping[str, Any], n_in: int | None) -> tuple[int, int] | None:
@@ -107,7 +64,7 @@ def _image_shape(metadata: Mapping[str, Any], n_in: int | None) -> tuple[int, in
     if shape is None:
         return None
     if len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape):
-        raise FormatError(f"the model's metadata have image_shape {shape!r}, expected two sizes")
+        raise FormatError(f"the model's metadata have image_shape {shape!r}; expected two sizes")
     if shape[0] * shape[1] != n_in:
         raise FormatError(f"the model's metadata have image_shape {shape!r} for {n_in} inputs")
     return (shape[0], shape[1])
@@ -123,16 +80,14 @@ def classes_of(net: Sequential) -> list[Any] | None:
     return None
 
 
-def load_for(
-    net: Sequential, preparation: Preparation, source: str, target: str | None = None
-) -> Dataset:
+def load_for(net: Sequential, origin: Origin, source: str, target: str | None = None) -> Dataset:
     """The data to evaluate a net on or to go on training it: the same columns and classes."""
     classes = classes_of(net)
     if data.is_table(source):
         dataset = data.load(
             source,
-            target=target or preparation.target,
-            features=preparation.features,
+            target=target or origin.target,
+            features=net.preprocessing.feature_names,
             task="regression" if classes is None else "classification",
             classes=classes,
         )
@@ -155,25 +110,24 @@ def check_inputs(net: Sequential, n_in: int, source: str) -> None:
         raise ValueError(f"{source} has {n_in} inputs a row, the model takes {net.n_in}")
 
 
-def predictions(net: Sequential, preparation: Preparation, x: Array) -> Array:
+def predictions(net: Sequential, x: Array) -> Array:
     """Labels (n,), or numbers (n, n_out) as in the data."""
-    inputs = preparation.inputs(x)
     classes = classes_of(net)
     if classes is None:
-        y = net.predict(inputs)
-        return np.exp(y) if net.link == "exp" else preparation.values(y)
+        y = net.predict(x)
+        return np.exp(y) if net.link == "exp" else y
     if net.n_out == 1:
-        codes = (net.predict_proba(inputs)[:, 0] > 0.5).astype(np.int64)
+        codes = (net.predict_proba(x)[:, 0] > 0.5).astype(np.int64)
     else:
-        codes = net.predict(inputs).argmax(axis=1)
+        codes = net.predict(x).argmax(axis=1)
     return np.asarray(classes)[codes]
 
 
-def probabilities(net: Sequential, preparation: Preparation, x: Array) -> Array:
+def probabilities(net: Sequential, x: Array) -> Array:
     """Probabilities (n, n_classes)."""
     if classes_of(net) is None or not {net.link, net.output_activation} & {"softmax", "sigmoid"}:
         raise ValueError("--proba: the model was not trained to give probabilities")
-    p = net.predict_proba(preparation.inputs(x))
+    p = net.predict_proba(x)
     return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
 
 

@@ -13,15 +13,16 @@ from click.core import ParameterSource
 from numpy.typing import NDArray
 
 from .. import _core, datasets, losses
-from ..datasets.dataset import Dataset, Standardizer
+from ..datasets.dataset import Dataset
 from ..errors import FormatError
 from ..losses import Loss
+from ..preprocessing import Preprocessing, Standardizer
 from ..training import callbacks
 from ..training.history import History
 from ..training.trainer import Trainer
 from . import build, data, model, options, output
 from .data import Parts
-from .model import Preparation
+from .model import Origin
 
 Array = NDArray[Any]
 
@@ -65,16 +66,14 @@ class Job:
     """A trainer and what it trains on."""
 
     trainer: Trainer
-    preparation: Preparation
+    origin: Origin
     dataset: Dataset
     parts: Parts
 
     def targets(self, y: Array) -> Array:
         """What the loss takes; rows of 0 and 1 where it takes no labels."""
         classes = self.trainer.net.classes
-        if classes is None:
-            return self.preparation.targets(y)
-        if isinstance(self.trainer.loss, losses.SquaredError):
+        if classes is not None and isinstance(self.trainer.loss, losses.SquaredError):
             return np.asarray(y[:, np.newaxis] == classes, dtype=np.float32)
         return y
 
@@ -171,11 +170,12 @@ def start(given: TrainOptions) -> Job:
     parts = data.part(dataset, given.test_share, given.validation)
     loss, n_out = make_loss(given.loss, dataset)
     trainer = build.make_trainer(given, loss, dataset.n_in, n_out, len(parts.train.x), given.dtype)
-    preparation = learn(given, dataset, parts, loss, data.is_table(source))
+    origin = Origin(given.target, given.test_share, dataset.image_shape)
     net = trainer.net
     net.classes = dataset.classes
-    net.metadata = {**preparation.metadata(), "training": settings(given, source)}
-    return Job(trainer, preparation, dataset, parts)
+    net.preprocessing = learn(given, dataset, parts, loss, data.is_table(source))
+    net.metadata = {**origin.metadata(), "training": settings(given, source)}
+    return Job(trainer, origin, dataset, parts)
 
 
 def make_loss(name: str, dataset: Dataset) -> tuple[Loss, int]:
@@ -195,19 +195,16 @@ def make_loss(name: str, dataset: Dataset) -> tuple[Loss, int]:
 
 def learn(
     given: TrainOptions, dataset: Dataset, parts: Parts, loss: Loss, table: bool
-) -> Preparation:
+) -> Preprocessing:
     """What the training part says of how to bring samples to the net."""
     wanted = given.standardize
     if wanted is None:
         wanted = table and dataset.image_shape is None
     scaled_targets = wanted and dataset.classes is None and not isinstance(loss, losses.Poisson)
-    return Preparation(
+    return Preprocessing(
         Standardizer.fit(parts.train.x) if wanted else None,
         Standardizer.fit(parts.train.y) if scaled_targets else None,
         dataset.feature_names if table else None,
-        given.target,
-        given.test_share,
-        dataset.image_shape,
     )
 
 
@@ -246,12 +243,12 @@ def go_on(given: TrainOptions, path: Path, explicit: list[str]) -> tuple[TrainOp
         validation=saved["validation"],
         early_stopping=saved["early_stopping"] or None,
     )
-    preparation = Preparation.of(trainer.net)
+    origin = Origin.of(trainer.net)
     source = given.source or saved["data"]
     trainer.net.metadata["training"] = settings(given, source)
-    dataset = model.load_for(trainer.net, preparation, source)
-    parts = data.part(dataset, preparation.test_share, given.validation)
-    return given, Job(trainer, preparation, dataset, parts)
+    dataset = model.load_for(trainer.net, origin, source)
+    parts = data.part(dataset, origin.test_share, given.validation)
+    return given, Job(trainer, origin, dataset, parts)
 
 
 # ---- training --------------------------------------------------------------------------------
@@ -286,11 +283,11 @@ def fit(given: TrainOptions, job: Job, out: Path) -> History:
     train_part, held_out = job.parts.train, job.parts.validation
     try:
         return job.trainer.fit(
-            job.preparation.inputs(train_part.x),
+            train_part.x,
             job.targets(train_part.y),
             epochs=given.epochs,
             batch_size=given.batch_size,
-            validation=held_out and (job.preparation.inputs(held_out.x), job.targets(held_out.y)),
+            validation=held_out and (held_out.x, job.targets(held_out.y)),
             callbacks=observers,
         )
     except KeyboardInterrupt:
@@ -307,7 +304,7 @@ def fit(given: TrainOptions, job: Job, out: Path) -> History:
 def results(job: Job) -> dict[str, str]:
     """The rows of the table."""
     trainer, test = job.trainer, job.parts.test
-    predicted = model.predictions(trainer.net, job.preparation, test.x)
+    predicted = model.predictions(trainer.net, test.x)
     epochs = len(trainer.history)
     seconds = float(np.nansum(trainer.history["seconds"])) if epochs else 0.0
     rate = epochs * len(job.parts.train.x) / seconds if seconds else 0.0
@@ -330,14 +327,12 @@ def draw(job: Job, path: Path) -> None:
     figure = output.new_figure(15 if plane else 10.5, 4.5)
     axes = figure.subplots(1, 3 if plane else 2)
     plots.loss_curves(job.trainer.history, ax=axes[0])
-    predicted = model.predictions(net, job.preparation, test.x)
+    predicted = model.predictions(net, test.x)
     if net.classes is None:
         plots.predicted_values(test.y, predicted, ax=axes[1])
     else:
         plots.confusion_matrix(test.y, predicted, net.classes, ax=axes[1])
     if plane:
-        plots.decision_regions(
-            net, test.x, test.y, features=job.preparation.inputs, extent=plots.SQUARE, ax=axes[2]
-        )
+        plots.decision_regions(net, test.x, test.y, extent=plots.SQUARE, ax=axes[2])
     figure.suptitle(f"{job.dataset.name}: training, and test on {len(test.x):,} other samples")
     output.save_figure(path, figure)

@@ -4,11 +4,12 @@
 training and test part each time.
 
 `dataset` says what a set is, `sets` has those without files, `idx`, `csv` and `tables` read files;
-the files that ship with the package are in the folder ``data``.  Of the package this imports the
-errors alone.
+the files that ship with the package are in the folder ``data``.  Of the package this imports
+checks, errors and preprocessing.
 """
 
-from .dataset import Dataset, Split, Standardizer
+from ..preprocessing import Standardizer
+from .dataset import Dataset, Split
 from .idx import mnist, read_idx
 from .loading import load, load_inputs
 from .sets import (

@@ -1,4 +1,4 @@
-"""What every set of data is, how it is split, and how its inputs are standardised."""
+"""What every set of data is, and how it is split."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..errors import FormatError
-
-__all__ = ["Dataset", "Labels", "PathLike", "Split", "Standardizer", "check_seed", "held_out_size"]
+__all__ = ["Dataset", "Labels", "PathLike", "Split", "check_seed", "held_out_size"]
 
 PathLike = str | os.PathLike[str]
 Labels = tuple[int, ...] | tuple[str, ...]
@@ -139,86 +137,3 @@ def check_seed(seed: int) -> int:
     if seed < 0:
         raise ValueError(f"seed: got {seed}, expected 0 or more")
     return seed
-
-
-@dataclass(frozen=True, eq=False)
-class Standardizer:
-    """Inputs brought to mean 0 and deviation 1: (x - mean) / scale, column by column.
-
-    Attributes
-    ----------
-    mean, scale : ndarray (n_in,), float64
-        Learnt from the training part. The scale is the standard deviation (divided by n, not
-        n - 1), and 1 for a column that is constant.
-
-    Raises
-    ------
-    ValueError
-        Shapes that differ, a value that is not finite, a scale that is not positive.
-    """
-
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        if self.mean.ndim != 1 or self.mean.shape != self.scale.shape:
-            raise ValueError(
-                f"mean, scale: got shapes {self.mean.shape} and {self.scale.shape}, "
-                "expected (n_in,) for both"
-            )
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.scale).all()):
-            raise ValueError("mean, scale: got NaN or infinity, expected finite numbers")
-        if not (self.scale > 0).all():
-            raise ValueError(f"scale: got {self.scale.min()}, expected positive numbers")
-
-    @classmethod
-    def fit(cls, x: ArrayLike) -> Standardizer:
-        """Learn mean and scale from x (n, n_in), n at least 1; computed in float64."""
-        x = np.asarray(x)
-        if x.ndim != 2 or len(x) == 0:
-            raise ValueError(f"x: got shape {x.shape}, expected (n, n_in) with n of 1 or more")
-        if not np.isfinite(x).all():
-            raise ValueError("x: got NaN or infinity, expected finite numbers")
-        scale = np.std(x, axis=0, dtype=np.float64)
-        # Rounding can leave a constant column a tiny deviation, and a tiny one none.
-        constant = (x.max(axis=0) == x.min(axis=0)) | (scale == 0)
-        return cls(np.mean(x, axis=0, dtype=np.float64), np.where(constant, 1.0, scale))
-
-    def transform(self, x: ArrayLike) -> NDArray[Any]:
-        """Standardise x (n, n_in): float64 for float64 inputs, float32 for all others."""
-        x = self._checked(x)
-        return ((x - self.mean) / self.scale).astype(_float_type(x), copy=False)
-
-    def inverse_transform(self, x: ArrayLike) -> NDArray[Any]:
-        """Undo `transform`, with the same shapes and types."""
-        x = self._checked(x)
-        return (x * self.scale + self.mean).astype(_float_type(x), copy=False)
-
-    def to_dict(self) -> dict[str, list[float]]:
-        """Plain lists, which JSON keeps to the last bit; `from_dict` takes them back."""
-        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Standardizer:
-        """Rebuild from `to_dict`'s result.
-
-        Raises
-        ------
-        FormatError
-            Not such a dictionary.
-        """
-        try:
-            mean, scale = (np.array(values[key], dtype=np.float64) for key in ("mean", "scale"))
-            return cls(mean, scale)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise FormatError(f"a Standardizer needs lists mean and scale ({error})") from error
-
-    def _checked(self, x: ArrayLike) -> NDArray[Any]:
-        x = np.asarray(x)
-        if x.ndim != 2 or x.shape[1] != len(self.mean):
-            raise ValueError(f"x: got shape {x.shape}, expected (n, {len(self.mean)})")
-        return x
-
-
-def _float_type(x: NDArray[Any]) -> type[np.floating[Any]]:
-    return np.float64 if x.dtype == np.float64 else np.float32

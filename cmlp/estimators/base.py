@@ -29,6 +29,7 @@ from ..errors import DivergenceError
 from ..layers import Dropout
 from ..layers.segment import Segment
 from ..losses import Loss
+from ..preprocessing import Preprocessing
 from ..training.callbacks import ProgressBar
 from ..training.history import History
 from ..training.loops import Data
@@ -268,6 +269,10 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
     ) -> None:
         self.n_layers_, self.n_outputs_ = len(sizes), sizes[-1]
         self.net_ = parameters.make_net(self, sizes, dtype, arrays, seed)
+        names = vars(self).get("feature_names_in_")
+        self.net_.preprocessing = Preprocessing(
+            feature_names=None if names is None else tuple(names)
+        )
         self._name_classes()
         self._trainer = self._single = None
         self._net_changed()

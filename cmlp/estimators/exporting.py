@@ -52,6 +52,6 @@ class Exporting:
         classes: Any = getattr(self, "classes_", None)
         if classes is None:
             made = Model.of(self.net_)
-            return made.between([], [Function("exp")] if self.out_activation_ == "exp" else [])
+            return made.then(Function("exp")) if self.out_activation_ == "exp" else made
         several = self.out_activation_ == "logistic" and self.net_.n_out != 1
         return Model.of(self.net_, "multilabel" if several else "classifier", classes)

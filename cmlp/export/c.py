@@ -127,10 +127,12 @@ class _Source:
     def parts(self) -> Iterator[str]:
         yield self._comment()
         yield "#include <math.h>\n"
+        if self.model.feature_names is not None:
+            yield self._constants("features", *_texts(self.model.feature_names))
         for i, step in enumerate(self.model.steps):
             yield from self._numbers(i, step)
         if self.returns_label and self.head is not None:
-            yield self._classes(self.head)
+            yield self._constants("classes", *_labels(self.head))
         if any(isinstance(step, Dense) for step in self.model.steps):
             yield self._fit(_DENSE)
         for _, function in sorted(self.functions.items()):
@@ -157,6 +159,8 @@ class _Source:
         ]
         if self.returns_label:
             lines.append(f"Returns the index of the label in {self.name}_classes.")
+        if m.feature_names is not None:
+            lines.append(f"The names of the inputs are in {self.name}_features.")
         room = sum(self._room()) * np.dtype(m.dtype).itemsize
         lines += [
             f"It allocates nothing, keeps no state, and uses {room} bytes of stack.",
@@ -186,10 +190,9 @@ class _Source:
         rows = "".join(f"    {', '.join(numbers[k : k + _PER_LINE])},\n" for k in starts)
         return f"\nstatic const {kind} {self.name}_{name}[{a.size}] = {{\n{rows}}};\n"
 
-    def _classes(self, head: Head) -> str:
-        kind, texts = _labels(head)
+    def _constants(self, name: str, kind: str, texts: Sequence[str]) -> str:
         rows = "".join(f"    {text},\n" for text in texts)
-        return f"\nconst {kind}{self.name}_classes[{len(texts)}] = {{\n{rows}}};\n"
+        return f"\nconst {kind}{self.name}_{name}[{len(texts)}] = {{\n{rows}}};\n"
 
     # ---- functions ----
 
@@ -300,12 +303,16 @@ def _number(value: float, kind: str) -> str:
 def _labels(head: Head) -> tuple[str, Sequence[str]]:
     """The declaration of the labels up to their name, and the labels, in C."""
     if head.label_type is str:
-        return "char *const ", [_string(label) for label in head.classes]
+        return _texts(head.classes)
     if head.label_type is float:
         return "double ", [_number(float(label), "double") for label in head.classes]
     # the least one has no literal of its own: its digits alone are beyond the type
     least = {-(2**63): f"{1 - 2**63}LL - 1"}
     return "long long ", [least.get(int(label), f"{int(label)}LL") for label in head.classes]
+
+
+def _texts(values: Sequence[str]) -> tuple[str, Sequence[str]]:
+    return "char *const ", [_string(value) for value in values]
 
 
 def _string(text: str) -> str:

@@ -3,7 +3,9 @@
 Layout: the length of the header (8 bytes, little-endian), the header as JSON, the tensors.
 The header maps each tensor's name to its dtype, shape and offsets; its ``__metadata__`` holds one
 entry "cmlp", the JSON text of what `model_about` gives.  Tensors of layer i are called
-"layers.i.weight" and so on.
+"layers.i.weight" and so on, means and scales of a net's preprocessing
+"preprocessing.inputs.mean" and so on.  Format 2 is format 1 with a preprocessing; a net without
+one is written in format 1, which every version reads.
 
 Reading executes no code from the file and imports nothing by name.  Everything in the header is
 checked before memory is allocated for it.  A bad file raises `FormatError` and nothing else; one
@@ -29,13 +31,18 @@ from ..errors import FormatError, one_line
 from ..layers import Layer
 from ..layers.registry import from_config, to_config
 from ..network import Sequential, _chain
+from ..preprocessing import Preprocessing, Standardizer
 
-FORMAT = 1
+FORMATS = (1, 2)
 MAX_PARAMETERS = 1 << 31
 _MOST_HEADER = 2 << 20
 _MOST_LAYERS = 4096
 _LEFT_AFTER = 3600.0  # seconds since the last byte
 _DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64"}
+
+# What a preprocessing standardises, and what `cmlp train` called it in the metadata of format 1.
+_SCALED = ("inputs", "targets")
+_OLD_NAMES = ("standardizer", "target_standardizer", "features")
 
 PathLike = str | os.PathLike[str]
 
@@ -59,7 +66,16 @@ def model_about(net: Sequential) -> dict[str, Any]:
         "classes": classes,
         "link": net.link,
         "metadata": net.metadata,
+        **_preprocessing_about(net.preprocessing),
     }
+
+
+def _preprocessing_about(preprocessing: Preprocessing) -> dict[str, Any]:
+    """JSON form of a preprocessing but for its numbers; nothing where it does nothing."""
+    about: dict[str, Any] = {name: True for name in _SCALED if getattr(preprocessing, name)}
+    if preprocessing.feature_names is not None:
+        about["feature_names"] = list(preprocessing.feature_names)
+    return {"preprocessing": about} if about else {}
 
 
 def _layer_about(layer: Any) -> dict[str, Any]:
@@ -70,21 +86,34 @@ def _layer_about(layer: Any) -> dict[str, Any]:
 
 
 def model_tensors(net: Sequential) -> dict[str, Array]:
-    """Name in the file -> parameter."""
-    return {
+    """Parameters, means and scales by their names in the file."""
+    tensors = {
         f"layers.{i}.{name}": np.ascontiguousarray(a)
         for i, layer in enumerate(net.layers)
         if hasattr(layer, "parameters")
         for name, a in layer.parameters().items()
     }
+    for name in _SCALED:
+        standardizer = getattr(net.preprocessing, name)
+        if standardizer is not None:
+            tensors[f"preprocessing.{name}.mean"] = standardizer.mean
+            tensors[f"preprocessing.{name}.scale"] = standardizer.scale
+    return tensors
 
 
 def write(path: PathLike, kind: str, about: dict[str, Any], tensors: Mapping[str, Array]) -> None:
     """Write a file of this package atomically."""
     from safetensors.numpy import save
 
-    text = json.dumps({"format": FORMAT, "kind": kind, **about}, allow_nan=False)
-    replace_file(path, save(dict(tensors), metadata={"cmlp": text}))
+    number = FORMATS[1 if "preprocessing" in about else 0]
+    text = json.dumps({"format": number, "kind": kind, **about}, allow_nan=False)
+    content = save(dict(tensors), metadata={"cmlp": text})
+    length = int.from_bytes(content[:8], "little")
+    if length > _MOST_HEADER:  # it could not be read again
+        raise ValueError(
+            f"names and metadata take {length} bytes; expected {_MOST_HEADER} at most in a file"
+        )
+    replace_file(path, content)
 
 
 def replace_file(path: PathLike, content: bytes) -> None:
@@ -207,8 +236,8 @@ def read(path: PathLike, kinds: Sequence[str]) -> Contents:
     with naming(name):
         header, metadata = read_header(name)
         about = _object(metadata.get("cmlp", ""), "description of a net")
-        if about.get("format") != FORMAT:
-            raise FormatError(f"format {about.get('format')!r}; expected {FORMAT}")
+        if about.get("format") not in FORMATS or isinstance(about["format"], bool):
+            raise FormatError(f"format {about.get('format')!r}; expected 1 or 2")
         if str(about.get("kind")) not in kinds:
             raise FormatError(f"a {about.get('kind')!r}; expected a {' or '.join(kinds)}")
         return Contents(name, about, header)
@@ -400,7 +429,46 @@ def _assemble(
     if about["link"] not in (None, "softmax", "sigmoid", "exp"):
         raise ValueError(f"link is {about['link']!r}")
     net.link, net.metadata = about["link"], about["metadata"]
+    if about["format"] == 1:
+        net.preprocessing = _from_metadata(net)
+    else:
+        net.preprocessing = _read_preprocessing(contents)
     return net
+
+
+def _read_preprocessing(contents: Contents) -> Preprocessing:
+    about = contents.about.get("preprocessing")
+    if not isinstance(about, dict) or not set(about) <= {*_SCALED, "feature_names"}:
+        raise ValueError(f"preprocessing is {about!r}; expected an object")
+    found = {}
+    for name in _SCALED:
+        if name in about:
+            keys = [f"preprocessing.{name}.{what}" for what in ("mean", "scale")]
+            if not set(keys) <= set(contents.tensors):
+                raise ValueError(f"{keys[0]} or {keys[1]} is missing")
+            if any(len(contents.tensors[key][1]) != 1 for key in keys):
+                raise ValueError(f"{keys[0]} or {keys[1]} is no vector")
+            arrays = contents.get(keys)
+            found[name] = Standardizer(*(arrays[key] for key in keys))
+    names = about.get("feature_names")
+    if names is not None and not isinstance(names, list):
+        raise ValueError(f"feature_names is {names!r}; expected a list")
+    return Preprocessing(**found, feature_names=None if names is None else tuple(names))
+
+
+def _from_metadata(net: Sequential) -> Preprocessing:
+    """The preprocessing of a net that `cmlp train` wrote in format 1, out of its metadata."""
+    if "training" not in net.metadata:  # the user's own, which nothing is known of
+        return Preprocessing()
+    old = {name: net.metadata.pop(name, None) for name in _OLD_NAMES}
+    inputs, targets = (
+        None if old[name] is None else Standardizer.from_dict(old[name])
+        for name in ("standardizer", "target_standardizer")
+    )
+    names = old["features"]
+    if names is not None and not isinstance(names, list):
+        raise ValueError(f"features is {names!r}; expected a list")
+    return Preprocessing(inputs, targets, None if names is None else tuple(names))
 
 
 def _classes(values: list[Any] | None) -> Array | None:

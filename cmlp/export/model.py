@@ -113,6 +113,7 @@ class Model:
     dtype : {"float32", "float64"}
     head : Head or None
         None for the outputs as they are.
+    feature_names : tuple of str or None
     """
 
     steps: tuple[Step, ...]
@@ -120,6 +121,7 @@ class Model:
     n_out: int
     dtype: str
     head: Head | None = None
+    feature_names: tuple[str, ...] | None = None
 
     @classmethod
     def of(
@@ -141,14 +143,20 @@ class Model:
             For a layer that cannot be exported, such as one written in Python, a parameter that is
             not finite, or classes that do not fit.
         """
-        steps = [step for i, layer in enumerate(net.layers) for step in _steps_of(layer, i)]
+        inputs, targets = net.preprocessing.inputs, net.preprocessing.targets
+        steps: list[Step] = [] if inputs is None else [Rescaling(inputs.mean, inputs.scale)]
+        for i, layer in enumerate(net.layers):
+            steps += _steps_of(layer, i)
+        if targets is not None:
+            steps.append(Rescaling(targets.mean, targets.scale, inverse=True))
         assert net.n_in is not None and net.n_out is not None  # built-in layers know their widths
         head = None if task is None else _head_of(net, checks.choice(task, "task", TASKS), classes)
-        return cls(tuple(steps), net.n_in, net.n_out, net.dtype, head)
+        names = net.preprocessing.feature_names
+        return cls(tuple(steps), net.n_in, net.n_out, net.dtype, head, names)
 
-    def between(self, before: Sequence[Step], after: Sequence[Step]) -> Model:
-        """The same model with steps added before and after."""
-        return replace(self, steps=(*before, *self.steps, *after))
+    def then(self, *after: Step) -> Model:
+        """The same with more steps behind it."""
+        return replace(self, steps=(*self.steps, *after))
 
     def functions(self) -> Iterator[Function]:
         """Every function in it, the head's link included."""
@@ -216,6 +224,8 @@ def _steps_of(layer: Any, i: int) -> list[Step]:
 def _head_of(net: Sequential, task: str, classes: Sequence[Any] | None) -> Head:
     n_out = net.n_out
     assert n_out is not None
+    if net.preprocessing.targets is not None:
+        raise ValueError(f"task is {task!r}; expected None, as the net was trained on numbers")
     link = net.probability_link()
     if task == "multilabel":
         if link == "softmax" or net.output_activation == "softmax":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from os import PathLike
 from typing import Any
 
@@ -21,7 +22,8 @@ def write_onnx(path: str | PathLike[str], model: Model) -> None:
 
     The input is "x" (batch, n_in), of any number of rows.  Without a head the output is "y"
     (batch, n_out); with one there are "label" (batch,), for several questions (batch, n_out), and
-    "probabilities" (batch, n_classes).
+    "probabilities" (batch, n_classes).  The names of the features are a JSON list in the file's
+    metadata, under "feature_names".
 
     Parameters
     ----------
@@ -48,6 +50,8 @@ def write_onnx(path: str | PathLike[str], model: Model) -> None:
         y = _add_step(graph, y, step)
     outputs = _add_head(graph, y, model.head) if model.head else {"y": y}
     made = graph.finish(model.n_in, outputs)
+    if model.feature_names is not None:
+        onnx.helper.set_model_props(made, {"feature_names": json.dumps(model.feature_names)})
     onnx.checker.check_model(made, full_check=True)
     replace_file(path, made.SerializeToString())
 

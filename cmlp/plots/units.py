@@ -11,6 +11,7 @@ import numpy as np
 from ..checks import Array
 from ..layers import Dense, Dropout
 from ..network import Sequential
+from ..preprocessing import Preprocessing
 from .axes import gaps_white, new_axes
 from .plane import SQUARE, Box, Features, box_of, grid, inputs
 
@@ -102,6 +103,7 @@ def _responses(net: Sequential, hidden: tuple[int, int], features: Features, box
             "image_shape or features for others"
         )
     part = Sequential(*net.layers[: hidden[1]], dtype=net.dtype, seed=net.seed, n_in=net.n_in)
+    part.preprocessing = Preprocessing(net.preprocessing.inputs)
     y = part.predict(x).T.astype(np.float64)
     low, high = y.min(axis=1, keepdims=True), y.max(axis=1, keepdims=True)
     scaled = np.where(high > low, (y - low) / np.where(high > low, high - low, 1), 0.5)

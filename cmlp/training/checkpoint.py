@@ -111,7 +111,7 @@ def restore(path: files.PathLike, trainer: Insides) -> None:
     net = files.read_model(contents)
     _restore(contents, trainer)
     trainer.net.set_flat(net.get_flat())
-    trainer.net.classes = net.classes
+    trainer.net.classes, trainer.net.preprocessing = net.classes, net.preprocessing
 
 
 _ABOUT: dict[str, tuple[type, ...]] = {

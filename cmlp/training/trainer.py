@@ -17,6 +17,7 @@ from ..layers import Layer
 from ..losses import Loss
 from ..network import Sequential
 from ..optimizers import LBFGS, SGD, Optimizer
+from ..preprocessing import names_of
 from ..schedules import ScheduleLike, as_schedule
 from .callbacks import ProgressBar
 from .fit import Fit
@@ -201,7 +202,7 @@ class Trainer:
         DivergenceError
             If that loss is NaN or infinite; the weights are not changed.
         """
-        if self._fast is not None and self.net.classes is None:
+        if self._fast is not None and self.net.classes is None and not self._scales():
             try:
                 loss: float = self._fast(
                     x, y, sample_weight, self.optimizer.lr, self.loss.target_range
@@ -238,6 +239,9 @@ class Trainer:
             and self.loss.class_weight is None
             and (self.loss.target_range is not None or data.y.ndim == 1)
         )
+
+    def _scales(self) -> bool:
+        return self.net.preprocessing.scales
 
     def _counted(self, loss: float) -> float:
         """Count a step that has been made; one with a loss that is no number has not."""
@@ -335,7 +339,10 @@ class Trainer:
             loss = _core.loss_value(self.loss.name, self.loss.param, y, data.y, data.weight)
         else:
             loss = self.loss.forward(y, data.y, data.weight)
-        metrics = self.loss.metrics(y, data.y) if hasattr(self.loss, "metrics") else {}
+        values = self.net.preprocessing.values
+        metrics = (
+            self.loss.metrics(values(y), values(data.y)) if hasattr(self.loss, "metrics") else {}
+        )
         return {"loss": float(loss), **{k: float(v) for k, v in metrics.items()}}
 
     def _outputs(self, x: Array) -> Array:
@@ -354,19 +361,26 @@ class Trainer:
                 yield i, layer
 
     def first_samples(self, n: int) -> tuple[Array, Array]:
-        """The first samples of the data being trained on, and their targets."""
+        """The first samples of the data being trained on, and their targets, standardised."""
+        data = self._first_data(n)
+        return data.x, data.y
+
+    def _first_data(self, n: int) -> Data:
         if self.fitting is None:
             raise RuntimeError("no call of fit is under way; expected to be asked by a callback")
-        data = self.fitting.data
-        return data.x[:n], data.y[:n]
+        return self.fitting.data.slice(0, n)
 
-    def gradient_norms(self, x: ArrayLike, y: ArrayLike) -> tuple[list[float], list[float]]:
+    def gradient_norms(
+        self, x: ArrayLike | None = None, y: ArrayLike | None = None, n: int = 256
+    ) -> tuple[list[float], list[float]]:
         """Sizes of delta = dE/du and of dE/dW in each layer with parameters; nothing is changed.
 
         Parameters
         ----------
-        x : array_like of shape (batch, n_in)
-        y : array_like of shape (batch,) or (batch, n_out)
+        x : array_like of shape (batch, n_in), optional
+        y : array_like of shape (batch,) or (batch, n_out), optional
+            The first ``n`` samples that are being trained on, if None.
+        n : int, default 256
 
         Returns
         -------
@@ -374,7 +388,7 @@ class Trainer:
             Euclidean norms, from the first layer to the last; NaN for the delta of a layer
             written in Python.
         """
-        data = self._data(x, y, None)
+        data = self._first_data(n) if x is None or y is None else self._data(x, y, None)
         gradients = self._gradients(len(data))
         gradients.compute(data)
         deltas = gradients.deltas()
@@ -395,6 +409,7 @@ class Trainer:
             _check_class_count(classes, self.net.n_out, self.loss)
         data = self._data(x, y, sample_weight, classes)
         self.net.classes = classes
+        self.net.preprocessing = self.net.preprocessing.named(names_of(x))
         return data
 
     def _validation_data(self, validation: Validation) -> Data | None:
@@ -418,11 +433,14 @@ class Trainer:
     ) -> Data:
         net = self.net
         classes = net.classes if classes is None else classes
-        rows = checks.as_rows(x, prefix + "x", net.dtype, net.n_in)
+        rows = net.preprocessing.rows(x, prefix + "x", net.dtype, net.n_in)
         weight = None
         if sample_weight is not None:
             name = prefix + "sample_weight"
             weight = checks.as_weights(sample_weight, name, len(rows), net.dtype)
+        if net.preprocessing.targets is not None:
+            _check_regression(self.loss)
+            y = net.preprocessing.standardised(y, prefix + "y")
         if isinstance(self.loss, Loss):
             n_out = self._n_out()
             target = self.loss.targets(y, n_out, net.dtype, classes, prefix + "y")
@@ -550,6 +568,12 @@ def _check_parts(net: Any, loss: Any, optimizer: Any) -> None:
             raise ValueError(f"{layer!r} has no slope; a net with a step cannot be trained")
     if isinstance(loss, Loss) and pair(net, loss) == "refused":
         raise ValueError(f"the net ends with {net.output_activation}; {loss!r} takes logits")
+
+
+def _check_regression(loss: Any) -> None:
+    """Standardised targets make sense for numbers alone."""
+    if isinstance(loss, Loss) and loss.link is not None:
+        raise ValueError(f"the net standardises its targets; {loss!r} takes classes or counts")
 
 
 def _check_class_count(classes: Array | None, n_out: int | None, loss: Loss) -> None:

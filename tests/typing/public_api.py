@@ -20,6 +20,7 @@ from cmlp import (
     losses,
     models,
     optimizers,
+    preprocessing,
     schedules,
 )
 from cmlp.errors import DivergenceError, FormatError
@@ -291,7 +292,18 @@ def data() -> None:
     assert_type(scale.inverse_transform(X), Array)
     assert_type((scale.mean, scale.scale), tuple[NDArray[np.float64], NDArray[np.float64]])
     assert_type(scale.to_dict(), dict[str, list[float]])
+    assert_type(scale.scaled(X), NDArray[np.float64])
     assert_type(datasets.Standardizer.from_dict(scale.to_dict()), datasets.Standardizer)
+
+    before = cmlp.Preprocessing.fit(X, X[:, 0])
+    assert_type(before, cmlp.Preprocessing)
+    assert_type(before.inputs, preprocessing.Standardizer | None)
+    assert_type(before.targets, preprocessing.Standardizer | None)
+    assert_type(before.feature_names, tuple[str, ...] | None)
+    assert_type(before.scales, bool)
+    net = cmlp.Sequential(cmlp.Dense(3, 1), seed=0)
+    net.preprocessing = before
+    assert_type(net.preprocessing, cmlp.Preprocessing)
 
 
 def small_models() -> None:
