@@ -220,7 +220,7 @@ def test_values_of_a_regression_and_features(ax):
     [
         (np.zeros((3, 3)), [0, 1, 0], {}, "x has shape"),
         (np.zeros((3, 2)), [0, 1], {}, "y has shape"),
-        (np.zeros((3, 2)), [0, 1, 2], {}, "expected 0..1"),
+        (np.zeros((3, 2)), [0, 1, 2], {}, r"expected one of \[0, 1\]"),
         (np.zeros((3, 2)), [0, 1, 1], {"extent": (0, 0, 1, 1)}, "extent is"),
         (np.zeros((3, 2)), [0, 1, 1], {"features": ["x3"]}, "x3"),
     ],

@@ -1,9 +1,9 @@
-"""What a net says about each point of the plane."""
+"""What a net or another model says about each point of the plane."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def decision_regions(
-    net: Sequential,
+    net: Any,
     x: ArrayLike,
     y: ArrayLike,
     features: Features = None,
@@ -30,7 +30,7 @@ def decision_regions(
 
     Parameters
     ----------
-    net : Sequential
+    net : Sequential, model of `cmlp.models`, or estimator with scikit-learn's contract
     x : array_like of shape (n, 2)
         Points, drawn on top.
     y : array_like of shape (n,) or (n, 1)
@@ -48,8 +48,8 @@ def decision_regions(
     Returns
     -------
     matplotlib axes
-        A classifier's background is the colour of the likeliest class, paler where it is less
-        sure; between two classes there is a line.
+        A classifier's background is the colour of the predicted class, paler where it is less
+        sure, if it gives probabilities; between two classes there is a line.
     """
     points, target = np.asarray(x), np.asarray(y)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
@@ -60,36 +60,49 @@ def decision_regions(
     box = around(points) if extent is None else box_of(extent)
     ground = inputs(grid(box, resolution), features)
     ax = new_axes(ax)
-    if _classifies(net):
-        p = _probabilities(net, ground).reshape(resolution, resolution, -1)
-        _draw_classes(ax, p, points, target, _labels(net, target, p.shape[2]), box)
+    said, labels = _of_net(net, ground) if isinstance(net, Sequential) else _of_model(net, ground)
+    if labels is None:
+        if said.size != len(ground):
+            raise ValueError(f"net has {said.shape[1]} outputs; expected 1 for a regression")
+        _draw_values(ax, said.reshape(resolution, resolution), points, target, box)
     else:
-        values = net.predict(ground)
-        if values.shape[1] != 1:
-            raise ValueError(f"net has {values.shape[1]} outputs; expected 1 for a regression")
-        _draw_values(ax, values.reshape(resolution, resolution), points, target, box)
+        if not np.isin(target, labels).all():
+            odd = target[~np.isin(target, labels)][0]
+            raise ValueError(f"y holds the label {odd!r}; expected one of {labels.tolist()}")
+        p = said.reshape(resolution, resolution, -1)
+        _draw_classes(ax, p, points, target, labels, box)
     ax.set(xlabel="x1", ylabel="x2", title="What the net says", xlim=box[:2], ylim=box[2:])
     return ax
 
 
-def _classifies(net: Sequential) -> bool:
-    classifying = ("softmax", "sigmoid")
-    return net.link in classifying or net.output_activation in classifying
+def _of_net(net: Sequential, x: Array) -> tuple[Array, Array | None]:
+    """Probabilities (n, n_classes) and labels in their order; or outputs (n, n_out) and None."""
+    probable = {net.link, net.output_activation} & {"softmax", "sigmoid"}
+    if net.classes is None and not probable:
+        return net.predict(x), None
+    if probable or net.n_out == 1:
+        p = net.predict_proba(x)
+        p = np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+    else:  # trained on rows of 0 and 1: the largest output tells the class
+        y = net.predict(x)
+        p = _one_hot(y.argmax(axis=1), np.arange(y.shape[1]))
+    return p, np.arange(p.shape[1]) if net.classes is None else net.classes
 
 
-def _probabilities(net: Sequential, x: Array) -> Array:
-    """A column for each class, two for a net with one output."""
-    p = net.predict_proba(x)
-    return np.hstack([1 - p, p]) if p.shape[1] == 1 else p
+def _of_model(model: Any, x: Array) -> tuple[Array, Array | None]:
+    """The same of a model or an estimator, whose ``predict`` gives labels or numbers."""
+    labels = getattr(model, "classes_", None)
+    labels = getattr(model, "classes", None) if labels is None else labels
+    if labels is None:
+        return np.asarray(model.predict(x)), None
+    if hasattr(model, "predict_proba"):
+        return np.asarray(model.predict_proba(x)), labels
+    return _one_hot(np.asarray(model.predict(x)), np.asarray(labels)), labels
 
 
-def _labels(net: Sequential, y: Array, n_classes: int) -> Array:
-    """The labels in the order of the outputs."""
-    if net.classes is not None:
-        return net.classes
-    if not np.isin(y, np.arange(n_classes)).all():
-        raise ValueError(f"y holds labels {np.unique(y)[:5]}; expected 0..{n_classes - 1}")
-    return np.arange(n_classes)
+def _one_hot(y: Array, labels: Array) -> Array:
+    """1 in the column of each row's label (n,), 0 in the others."""
+    return np.asarray(y[:, np.newaxis] == labels, dtype=np.float64)
 
 
 def _draw_classes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def hidden_units(
-    net: Sequential,
+    net: Any,
     layer: int = 0,
     image_shape: Sequence[int] | None = None,
     features: Features = None,
@@ -36,7 +36,7 @@ def hidden_units(
 
     Parameters
     ----------
-    net : Sequential
+    net : Sequential, or estimator that has one
     layer : int, default 0
         Which hidden layer; for images always the first.
     image_shape : (rows, columns), optional
@@ -55,6 +55,7 @@ def hidden_units(
     -------
     matplotlib axes
     """
+    net = getattr(net, "net_", net)
     hidden = _hidden_layers(net)
     if not 0 <= layer < len(hidden):
         raise ValueError(f"layer is {layer}; expected 0..{len(hidden) - 1}, the hidden layers")
