@@ -188,6 +188,14 @@ class Preprocessing:
             return self
         return replace(self, feature_names=names)
 
+    def scales_as(self, other: Preprocessing) -> bool:
+        """Tell whether it computes the same as another."""
+        pairs = [(self.inputs, other.inputs), (self.targets, other.targets)]
+        return all(
+            a is b or (a is not None and b is not None and a.to_dict() == b.to_dict())
+            for a, b in pairs
+        )
+
     def check_fits(self, n_in: int | None, n_out: int | None) -> None:
         """Raise ValueError unless a net of these widths can have it."""
         inputs = None if self.inputs is None else len(self.inputs.mean)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import cmlp
+from cmlp.preprocessing import Standardizer
 
 X = np.random.default_rng(3).normal(size=(40, 4)).astype("f")
 Y = np.arange(40) % 3
@@ -65,6 +66,9 @@ def models(folder: Path) -> list[bytes]:
         cmlp.Dense(4, 3, weight_init=cmlp.He()), cmlp.RReLU(), cmlp.ELU(), dtype="float64"
     )
     double.classes, double.link = np.array(["x", "y", "z"]), "softmax"
+    double.preprocessing = cmlp.Preprocessing(
+        Standardizer(np.zeros(4), np.ones(4)), feature_names=tuple("abcd")
+    )
     deep = cmlp.Sequential(*(cmlp.Dense(3, 3, activation="tanh") for _ in range(100)), seed=0)
     large = cmlp.Sequential(cmlp.Dense(700, 700), seed=0)
     files = []

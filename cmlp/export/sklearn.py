@@ -10,7 +10,8 @@ import numpy as np
 from .. import layers
 from ..checks import Array
 from ..network import Sequential
-from .model import Dense, Function, Model, Step
+from ..preprocessing import Preprocessing, Standardizer
+from .model import Dense, Function, Model, Rescaling, Step
 
 _HIDDEN = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
 _OUTPUTS = {"softmax": "softmax", "sigmoid": "logistic", "exp": "exp", "identity": "identity"}
@@ -27,7 +28,8 @@ def from_sklearn(estimator: Any) -> Sequential:
     Parameters
     ----------
     estimator : sklearn.neural_network.MLPClassifier or MLPRegressor
-        Fitted.
+        Fitted; also at the end of a `Pipeline` behind a `StandardScaler`, and a regressor in a
+        `TransformedTargetRegressor` with one.  The scalers become the net's preprocessing.
 
     Returns
     -------
@@ -46,6 +48,7 @@ def from_sklearn(estimator: Any) -> Sequential:
         from sklearn.utils.validation import check_is_fitted
     except ImportError as error:
         raise ImportError("from_sklearn needs scikit-learn: pip install cmlp[sklearn]") from error
+    estimator, preprocessing = _unwrapped(estimator)
     kinds = (neural_network.MLPClassifier, neural_network.MLPRegressor)
     if not isinstance(estimator, kinds):
         raise TypeError(
@@ -58,6 +61,7 @@ def from_sklearn(estimator: Any) -> Sequential:
         net.link = "exp"
     elif output == "softmax" or (output == "sigmoid" and net.n_out == 1):
         net.classes = estimator.classes_
+    net.preprocessing = preprocessing
     return net
 
 
@@ -72,6 +76,30 @@ def _net_of(estimator: Any, output: str) -> Sequential:
         layer.weight, layer.bias = w.T, b
         found.append(layer)
     return Sequential(*found, dtype=dtype, seed=0)
+
+
+def _unwrapped(estimator: Any) -> tuple[Any, Preprocessing]:
+    """The perceptron inside, and what stands around it."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    names = getattr(estimator, "feature_names_in_", None)
+    inputs = targets = None
+    if isinstance(estimator, TransformedTargetRegressor) and isinstance(
+        getattr(estimator, "transformer_", None), StandardScaler
+    ):
+        targets, estimator = _standardizer(estimator.transformer_), estimator.regressor_
+    behind = isinstance(estimator, Pipeline) and len(estimator) == 2
+    if behind and isinstance(estimator[0], StandardScaler):
+        inputs, estimator = _standardizer(estimator[0]), estimator[1]
+    return estimator, Preprocessing(inputs, targets, None if names is None else tuple(names))
+
+
+def _standardizer(scaler: Any) -> Standardizer:
+    n = scaler.n_features_in_
+    mean = scaler.mean_ if scaler.with_mean else np.zeros(n)
+    return Standardizer(mean, scaler.scale_ if scaler.with_std else np.ones(n))
 
 
 def to_sklearn(net: Sequential) -> Any:
@@ -90,8 +118,9 @@ def to_sklearn(net: Sequential) -> Any:
     Returns
     -------
     sklearn.neural_network.MLPClassifier or MLPRegressor
-        With the net's ``classes``, or 0, 1, 2, ...; ``partial_fit`` trains it further.  It shares
-        nothing with the net.
+        With the net's ``classes``, or 0, 1, 2, ...; ``partial_fit`` trains it further.  Where the
+        net standardises, it is at the end of a `Pipeline` behind a `StandardScaler`, and in a
+        `TransformedTargetRegressor` for the targets.  It shares nothing with the net.
 
     Raises
     ------
@@ -106,7 +135,7 @@ def to_sklearn(net: Sequential) -> Any:
     except ImportError as error:
         raise ImportError("to_sklearn needs scikit-learn: pip install cmlp[sklearn]") from error
     model = Model.of(net)
-    dense, names = _pairs(model.steps)
+    dense, names = _pairs([step for step in model.steps if not isinstance(step, Rescaling)])
     output = _output(net, names.pop())
     hidden = set(names)
     if len(hidden) > 1 or not hidden <= set(_HIDDEN):
@@ -130,10 +159,41 @@ def to_sklearn(net: Sequential) -> Any:
         made._label_binarizer = LabelBinarizer().fit(_labels(net, output, model.n_out))
         made.classes_ = made._label_binarizer.classes_
     _fill(made, weights, biases, _OUTPUTS[output])
+    return _wrapped(made, net.preprocessing)
+
+
+def _wrapped(made: Any, before: Preprocessing) -> Any:
+    """A fitted estimator behind what standardises, with the names of features."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.pipeline import make_pipeline
+
+    first = made
+    if before.inputs is not None:
+        first = _scaler(before.inputs)
+        made = make_pipeline(first, made)
+    if before.feature_names is not None:
+        first.feature_names_in_ = np.array(before.feature_names, dtype=object)
+    if before.targets is not None:
+        scaler, regressor = _scaler(before.targets), made
+        made = TransformedTargetRegressor(regressor, transformer=scaler)
+        made.regressor_, made.transformer_ = regressor, scaler
+        made._training_dim = 1 if len(before.targets.mean) == 1 else 2
+        if before.feature_names is not None:
+            made.feature_names_in_ = first.feature_names_in_
     return made
 
 
-def _pairs(steps: tuple[Step, ...]) -> tuple[list[Dense], list[str]]:
+def _scaler(standardizer: Standardizer) -> Any:
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler()
+    scaler.mean_, scaler.scale_ = standardizer.mean.copy(), standardizer.scale.copy()
+    scaler.var_, scaler.n_samples_seen_ = scaler.scale_**2, 0
+    scaler.n_features_in_ = len(scaler.mean_)
+    return scaler
+
+
+def _pairs(steps: list[Step]) -> tuple[list[Dense], list[str]]:
     """The dense layers, and the name of the activation after each."""
     dense: list[Dense] = []
     names: list[str] = []

@@ -11,6 +11,7 @@ from ..layers import Dense, Dropout, Layer, PReLU, RReLU
 from ..layers.activations import KINDS
 from ..layers.forms import TorchForm
 from ..network import Sequential
+from ..preprocessing import Preprocessing, Standardizer
 
 
 # Layers that correspond to one module without parameters; `Dense` and `PReLU` are handled apart.
@@ -19,6 +20,10 @@ _FORMS: dict[type[Layer], TorchForm] = {
     Dropout: TorchForm("Dropout", {"p": "rate"}),
     RReLU: TorchForm("RReLU", {"lower": "lower", "upper": "upper"}),
 }
+
+
+# The attribute of a module that says what PyTorch has no place for.
+_ABOUT = "cmlp"
 
 
 def from_torch(module: Any) -> Sequential:
@@ -33,7 +38,8 @@ def from_torch(module: Any) -> Sequential:
     Returns
     -------
     Sequential
-        Of the module's type.  It shares nothing with the module.
+        Of the module's type, and with the preprocessing and the classes of a net that `to_torch`
+        made the module of.  It shares nothing with the module.
 
     Raises
     ------
@@ -44,6 +50,7 @@ def from_torch(module: Any) -> Sequential:
     """
     torch = _torch("from_torch")
     modules = _flatten(torch, module)
+    inputs, targets = _take_rescaling(modules)
     dtypes = {p.dtype for m in modules for p in m.parameters()}
     if len(dtypes) != 1 or not dtypes <= {torch.float32, torch.float64}:
         raise ValueError(
@@ -56,7 +63,23 @@ def from_torch(module: Any) -> Sequential:
     for i, m in enumerate(modules):
         found.append(_from_module(torch, m, i, width))
         width = found[-1].n_out or width
-    return Sequential(*found, dtype=dtype, seed=0, n_in=n_in)
+    net = Sequential(*found, dtype=dtype, seed=0, n_in=n_in)
+    about = getattr(module, _ABOUT, {})
+    net.classes, net.link = about.get("classes"), about.get("link")
+    net.preprocessing = Preprocessing(inputs, targets, about.get("feature_names"))
+    return net
+
+
+def _take_rescaling(modules: list[Any]) -> tuple[Standardizer | None, Standardizer | None]:
+    """Take what standardises inputs and outputs from the ends of a list of modules."""
+    from .torch_modules import Rescaling
+
+    inputs = targets = None
+    if isinstance(modules[0], Rescaling) and not modules[0].inverse:
+        inputs = modules.pop(0).standardizer()
+    if modules and isinstance(modules[-1], Rescaling) and modules[-1].inverse:
+        targets = modules.pop().standardizer()
+    return inputs, targets
 
 
 def to_torch(net: Sequential) -> Any:
@@ -69,7 +92,9 @@ def to_torch(net: Sequential) -> Any:
     Returns
     -------
     torch.nn.Sequential
-        Of the net's type, on the CPU, in evaluation mode.  It shares nothing with the net.
+        Of the net's type, on the CPU, in evaluation mode.  It shares nothing with the net.  The
+        net's preprocessing is a module before the layers, and one behind them; its attribute
+        ``cmlp`` is a dict of the net's classes, link and feature_names.
 
     Raises
     ------
@@ -79,8 +104,18 @@ def to_torch(net: Sequential) -> Any:
         For a layer written in Python, and for `Step`, which PyTorch does not have.
     """
     torch = _torch("to_torch")
+    from .torch_modules import Rescaling
+
     found = [m for i, layer in enumerate(net.layers) for m in _to_modules(torch, layer, i)]
-    return torch.nn.Sequential(*found).eval()
+    before = net.preprocessing
+    if before.inputs is not None:
+        found.insert(0, Rescaling(before.inputs))
+    if before.targets is not None:
+        found.append(Rescaling(before.targets, inverse=True))
+    module = torch.nn.Sequential(*found).eval()
+    about = {"classes": net.classes, "link": net.link, "feature_names": before.feature_names}
+    setattr(module, _ABOUT, about)
+    return module
 
 
 def _torch(name: str) -> Any:

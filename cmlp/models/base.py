@@ -14,6 +14,7 @@ from ..initializers import Zeros
 from ..layers import Dense
 from ..network import Sequential
 from ..optimizers import SGD
+from ..preprocessing import Preprocessing, names_of
 from ..training.callbacks import Callback, Converged
 from ..training.history import History
 from ..training.trainer import Trainer
@@ -66,11 +67,14 @@ class Model:
         return np.asarray(self.net.layers[0].bias)
 
     def _rows(self, x: ArrayLike) -> Array:
+        self.net.preprocessing.check_names(x)
         return checks.as_rows(x, "x", self.dtype, self.net.n_in)
 
-    def _new_net(self, n_in: int, n_out: int) -> Sequential:
+    def _new_net(self, x: ArrayLike, n_in: int, n_out: int) -> Sequential:
         layer = Dense(n_in, n_out, weight_init=Zeros())
-        return Sequential(layer, dtype=self.dtype, seed=self.seed)
+        net = Sequential(layer, dtype=self.dtype, seed=self.seed)
+        net.preprocessing = Preprocessing(feature_names=names_of(x))
+        return net
 
     def _optimizer(self, x: Array) -> SGD:
         assert self.lr is not None

@@ -39,7 +39,7 @@ class Classifier(Model):
         labels = labels_of(y)
         classes = np.unique(labels)
         self._check_classes(classes)
-        net = self._new_net(rows.shape[1], 1 if self._one_output else len(classes))
+        net = self._new_net(x, rows.shape[1], 1 if self._one_output else len(classes))
         net.classes = classes
         self._train(net, self._loss(), rows, self._targets(labels, classes))
         return self

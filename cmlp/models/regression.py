@@ -86,7 +86,7 @@ class LinearRegression(Descent):
         """
         rows = checks.as_rows(x, "x", self.dtype, None)
         flat, target = self._targets(y, len(rows))
-        net = self._new_net(rows.shape[1], target.shape[1])
+        net = self._new_net(x, rows.shape[1], target.shape[1])
         if self.method == "gradient":
             self._train(net, SquaredError(), rows, target)
         else:

@@ -109,6 +109,8 @@ def restore(path: files.PathLike, trainer: Insides) -> None:
                 f"resume is a checkpoint of other {name}, {saved.get(name)}; expected {now[name]}"
             )
     net = files.read_model(contents)
+    if not net.preprocessing.scales_as(trainer.net.preprocessing):
+        raise ValueError("resume is a checkpoint of another preprocessing; expected the net's")
     _restore(contents, trainer)
     trainer.net.set_flat(net.get_flat())
     trainer.net.classes, trainer.net.preprocessing = net.classes, net.preprocessing

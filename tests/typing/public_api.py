@@ -300,7 +300,7 @@ def data() -> None:
     assert_type(before.inputs, preprocessing.Standardizer | None)
     assert_type(before.targets, preprocessing.Standardizer | None)
     assert_type(before.feature_names, tuple[str, ...] | None)
-    assert_type(before.scales, bool)
+    assert_type((before.scales, before.scales_as(before)), tuple[bool, bool])
     net = cmlp.Sequential(cmlp.Dense(3, 1), seed=0)
     net.preprocessing = before
     assert_type(net.preprocessing, cmlp.Preprocessing)
