@@ -13,7 +13,6 @@ from ..layers.forms import TorchForm
 from ..network import Sequential
 from ..preprocessing import Preprocessing, Standardizer
 
-
 # Layers that correspond to one module without parameters; `Dense` and `PReLU` are handled apart.
 _FORMS: dict[type[Layer], TorchForm] = {
     **{kind: kind.forms.torch for kind in KINDS.values() if kind.forms.torch is not None},
