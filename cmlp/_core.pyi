@@ -1,6 +1,6 @@
 """The compiled core: packed layers, optimizer state, training plans and kernels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self, TypeAlias, final
 
 import numpy as np
@@ -114,12 +114,6 @@ class LayerList:
     def set(self, values: _Array, gradients: bool = False) -> None: ...
     def lerp(self, other: LayerList, tau: float) -> None:
         """Set w to (1 - tau) w + tau w_other."""
-    def hold(self) -> None:
-        """Let nobody but the holder train the layers; RuntimeError if that is happening already.
-
-        The holder's own runs say ``held=True``.
-        """
-    def release(self) -> None: ...
 
 @final
 class State:
@@ -148,6 +142,39 @@ class State:
         """
 
 @final
+class Hold:
+    """Keeps other threads from changing layers while a ``with`` statement runs.
+
+    layers: those of the core, and any other objects.  A second hold on one of them raises
+    RuntimeError, in whatever thread; so does training them by a plan or a state, but in this
+    thread.
+    """
+
+    def __init__(self, layers: Iterable[object]) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+
+class Cursor:
+    """Where training stands; fit and the single steps of a plan move it.
+
+    epoch: epochs done.  step_in_epoch: steps done in the one under way, loss_sum and weight_sum:
+    of these.  step_count: steps in all.
+    """
+
+    epoch: int
+    step_in_epoch: int
+    loss_sum: float
+    weight_sum: float
+    step_count: int
+    def __init__(
+        self,
+        epoch: int = 0,
+        step_in_epoch: int = 0,
+        loss_sum: float = 0.0,
+        weight_sum: float = 0.0,
+        step_count: int = 0,
+    ) -> None: ...
+
 class Plan:
     """A chain of layers, with a loss and an optimizer or without, as ops over one workspace.
 
@@ -175,11 +202,8 @@ class Plan:
     def batch_size(self) -> int: ...
     @property
     def n_threads(self) -> int: ...
-    # where training stands; all may be set, for an exact resume
-    epoch: int
-    step_in_epoch: int
-    loss_sum: float
-    weight_sum: float
+    # where training stands: the plan's own cursor, or one that it shares
+    cursor: Cursor
     # True: fit leaves in last_norms, for each epoch, the mean over its steps of the sum of squares
     # of all weights.
     keep_norms: bool
@@ -199,7 +223,6 @@ class Plan:
         momentum: float | NDArray[np.float64] | None = None,
         max_steps: int | None = None,
         order: NDArray[np.int64] | None = None,
-        held: bool = False,
     ) -> tuple[NDArray[np.float64], str]:
         """Run epochs (from where the plan stands) without the GIL.
 
@@ -233,7 +256,7 @@ class Plan:
         lr: float,
         limits: tuple[float, float] | None,
     ) -> float:
-        """The same with any numbers: ValueError for those that training refuses.
+        """The same for batch_size rows of any numbers: ValueError for those that training refuses.
 
         limits: the least and the greatest number that y may hold; None: labels only.
         """

@@ -6,9 +6,12 @@ released, and cmlp.h is called."""
 cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
+
+import os
 
 import numpy as np
 
@@ -375,12 +378,6 @@ cdef class LayerList:
             raise ValueError(f"other: got {other.n} layers, expected {self.n}")
         check(cmlp_flat_lerp(self.ptr, other.ptr, self.n, tau))
 
-    def hold(self):
-        check(cmlp_layers_hold(self.ptr, self.n))
-
-    def release(self):
-        cmlp_layers_release(self.ptr, self.n)
-
 
 cdef cmlp_layer **layer_pointers(tuple layers) except NULL:
     cdef cmlp_layer **pointers = <cmlp_layer **>calloc(len(layers), sizeof(cmlp_layer *))
@@ -389,6 +386,45 @@ cdef cmlp_layer **layer_pointers(tuple layers) except NULL:
     for i, layer in enumerate(layers):
         pointers[i] = (<Layer?>layer).ptr
     return pointers
+
+
+# ---- who trains ----
+
+# id of a layer -> the thread that holds it; only ever touched under the GIL, between two bytecodes.
+cdef dict HELD = {}
+os.register_at_fork(after_in_child=HELD.clear)
+
+
+@cython.final
+cdef class Hold:
+    cdef tuple layers
+
+    def __init__(self, layers):
+        self.layers = tuple(layers)
+
+    def __enter__(self):
+        for layer in self.layers:
+            if id(layer) in HELD:
+                raise RuntimeError("the net is being trained by another call" if
+                                   HELD[id(layer)] != PyThread_get_thread_ident() else
+                                   "the net is being trained by another call, in this thread; a callback "
+                                   "cannot train it too")
+        for layer in self.layers:
+            HELD[id(layer)] = PyThread_get_thread_ident()
+        return self
+
+    def __exit__(self, *error):
+        for layer in self.layers:
+            HELD.pop(id(layer), None)
+
+
+cdef int check_not_held(tuple layers) except -1:
+    """Refuse what would change layers that another thread holds."""
+    if HELD:
+        for layer in layers:
+            if HELD.get(id(layer), PyThread_get_thread_ident()) != PyThread_get_thread_ident():
+                raise RuntimeError("the net is being trained by another call")
+    return 0
 
 
 # ---- optimizers ----
@@ -477,6 +513,7 @@ cdef class State:
 
     def step(self, double lr, double weight_sum=1.0):
         check_rate("lr", lr)
+        check_not_held(self.layers)
         cdef cmlp_status status
         with nogil:
             status = cmlp_optimizer_step(self.ptr, lr, weight_sum)

@@ -12,10 +12,37 @@ cdef int poll_signals(void *ctx) noexcept nogil:
 
 
 @cython.final
+cdef class Cursor:
+    cdef public uint64_t epoch, step_in_epoch, step_count
+    cdef public double loss_sum, weight_sum
+
+    def __init__(self, epoch=0, step_in_epoch=0, loss_sum=0.0, weight_sum=0.0, step_count=0):
+        self.epoch, self.step_in_epoch, self.step_count = epoch, step_in_epoch, step_count
+        self.loss_sum, self.weight_sum = loss_sum, weight_sum
+
+    def __reduce__(self):
+        return Cursor, (self.epoch, self.step_in_epoch, self.loss_sum, self.weight_sum, self.step_count)
+
+    def __repr__(self):
+        return (f"Cursor(epoch={self.epoch}, step_in_epoch={self.step_in_epoch}, loss_sum={self.loss_sum}, "
+                f"weight_sum={self.weight_sum}, step_count={self.step_count})")
+
+    cdef void enter(self, cmlp_cursor *at) noexcept:
+        at.epoch, at.step = self.epoch, self.step_in_epoch
+        at.loss_sum, at.weight_sum = self.loss_sum, self.weight_sum
+
+    cdef void leave(self, const cmlp_cursor *at, uint64_t steps_per_epoch) noexcept:
+        self.step_count += (at.epoch - self.epoch) * steps_per_epoch + at.step - self.step_in_epoch
+        self.epoch, self.step_in_epoch = at.epoch, at.step
+        self.loss_sum, self.weight_sum = at.loss_sum, at.weight_sum
+
+
+@cython.final
 cdef class Plan:
     cdef cmlp_plan *ptr
     cdef LayerList of
     cdef readonly State state
+    cdef public Cursor cursor
     cdef readonly Py_ssize_t batch_size
     cdef Py_ssize_t n_in, n_out, rows_at_once
     cdef cmlp_dtype dtype
@@ -23,13 +50,14 @@ cdef class Plan:
     cdef bint takes_labels
     cdef bint has_loss
     cdef Py_ssize_t forward_rows
+    cdef bytes trained
     cdef public bint keep_norms
     cdef readonly object last_norms
 
     def __cinit__(self, layers, batch_size, loss=None, State state=None, n_threads=None, seed=0,
                   Py_ssize_t first_layer=0):
         cdef cmlp_plan_spec spec
-        self.of, self.state = LayerList(layers), state
+        self.of, self.state, self.cursor = LayerList(layers), state, Cursor()
         self.batch_size = spec.batch = whole("batch_size", batch_size, 2**40)
         spec.n_threads = thread_count(n_threads)
         spec.seed, spec.first_layer = seed & 0xFFFFFFFFFFFFFFFF, first_layer
@@ -43,6 +71,7 @@ cdef class Plan:
                 spec.loss_param = 0.0
             self.takes_labels = spec.loss == CMLP_SOFTMAX_CROSS_ENTROPY
         self.check_chain(loss)
+        self.trained = bytes([layer.trainable for layer in self.of.layers])
         check(cmlp_plan_new(&spec, self.of.ptr, self.of.n, NULL if state is None else state.ptr, &self.ptr))
         self.n_in, self.n_out = self.layers[0].n_in, self.layers[len(self.layers) - 1].n_out
         self.dtype = (<Layer>self.layers[0]).type
@@ -87,38 +116,6 @@ cdef class Plan:
     def n_bytes(self):
         return cmlp_plan_bytes(self.ptr)
 
-    @property
-    def epoch(self):
-        return cmlp_plan_cursor(self.ptr).epoch
-
-    @epoch.setter
-    def epoch(self, value):
-        cmlp_plan_cursor(self.ptr).epoch = value
-
-    @property
-    def step_in_epoch(self):
-        return cmlp_plan_cursor(self.ptr).step
-
-    @step_in_epoch.setter
-    def step_in_epoch(self, value):
-        cmlp_plan_cursor(self.ptr).step = value
-
-    @property
-    def loss_sum(self):
-        return cmlp_plan_cursor(self.ptr).loss_sum
-
-    @loss_sum.setter
-    def loss_sum(self, value):
-        cmlp_plan_cursor(self.ptr).loss_sum = value
-
-    @property
-    def weight_sum(self):
-        return cmlp_plan_cursor(self.ptr).weight_sum
-
-    @weight_sum.setter
-    def weight_sum(self, value):
-        cmlp_plan_cursor(self.ptr).weight_sum = value
-
     cdef int fill_data(self, cmlp_data *data, x, y, sample_weight) except -1:
         """Pointers to checked arrays; nothing is copied."""
         data.x = data_of(x, "x", self.typenum, 2, -1, self.n_in)
@@ -140,8 +137,16 @@ cdef class Plan:
             data.weight = data_of(sample_weight, "sample_weight", self.typenum, 1, n, -1)
         return 0
 
+    cdef int check_ready(self) except -1:
+        """Refuse to change layers that another thread holds, or whose training has been switched on or off."""
+        cdef const unsigned char *trained = self.trained
+        for i in range(self.of.n):
+            if cmlp_layer_trainable(self.of.ptr[i]) != trained[i]:
+                raise ValueError(f"layers: trainable of number {i} has changed since the plan was made")
+        return check_not_held(self.of.layers)
+
     def fit(self, x, y, sample_weight, epochs, bint shuffle, lr, momentum=None, max_steps=None,
-            order=None, bint held=False):
+            order=None):
         cdef cmlp_data data
         cdef cmlp_run run
         cdef cmlp_status status
@@ -152,10 +157,11 @@ cdef class Plan:
             max_steps = whole("max_steps", max_steps, 2**60)
         self.fill_data(&data, x, y, sample_weight)
         cdef uint64_t per_epoch = (data.n + self.batch_size - 1) // self.batch_size
-        if cmlp_plan_cursor(self.ptr).step >= per_epoch:
-            raise ValueError(f"step_in_epoch: got {self.step_in_epoch}, expected below {per_epoch}, "
+        cdef Cursor cursor = self.cursor
+        if cursor.step_in_epoch >= per_epoch:
+            raise ValueError(f"step_in_epoch: got {cursor.step_in_epoch}, expected below {per_epoch}, "
                              "the steps of an epoch of these data")
-        cdef uint64_t to_do = epochs * per_epoch - cmlp_plan_cursor(self.ptr).step
+        cdef uint64_t to_do = epochs * per_epoch - cursor.step_in_epoch
         if max_steps is not None:
             to_do = min(to_do, max_steps)
         cdef cnp.ndarray rates = step_values("lr", lr, to_do)
@@ -177,9 +183,12 @@ cdef class Plan:
         if self.keep_norms:
             norms = new_array(cnp.NPY_FLOAT64, epochs)
             run.norms = <double *>cnp.PyArray_DATA(<cnp.ndarray>norms)
-        run.poll, run.poll_ctx, run.held = poll_signals, <void *>errors, held
+        run.poll, run.poll_ctx, run.held = poll_signals, <void *>errors, 0
+        self.check_ready()
+        cursor.enter(cmlp_plan_cursor(self.ptr))
         with nogil:
             status = cmlp_fit(self.ptr, &data, &run)
+        cursor.leave(cmlp_plan_cursor(self.ptr), per_epoch)
         check(status)
         if errors:
             raise errors[0]
@@ -193,6 +202,7 @@ cdef class Plan:
         cdef cmlp_status status
         cdef double loss = 0.0, gamma = 0.0
         check_rate("lr", lr)
+        self.check_ready()
         if data.n > <size_t>self.batch_size:
             raise ValueError(f"x: got {data.n} rows, expected {self.batch_size} at most")
         if self.state is None:
@@ -205,6 +215,8 @@ cdef class Plan:
             gamma = cmlp_optimizer_settings(self.state.ptr).momentum if momentum is None else momentum
             with nogil:
                 status = cmlp_step(self.ptr, data, lr, gamma, &loss)
+            if status == CMLP_OK:
+                self.cursor.step_count += 1
         check(status)
         return loss
 
@@ -218,6 +230,8 @@ cdef class Plan:
         """The same with data as they come; limits: of the targets, None where only labels will do."""
         cdef cmlp_data data
         self.fill_data(&data, x, y, sample_weight)
+        if data.n != <size_t>self.batch_size:
+            raise ValueError(f"x: got {data.n} rows, expected {self.batch_size}")
         self.check_numbers("x", data.x, data.n * self.n_in, -INFINITY, INFINITY)
         if data.t != NULL:
             if limits is None:
@@ -319,6 +333,7 @@ cdef class Plan:
     def backward(self, dy, bint need_dx=True):
         if not self.forward_rows:
             raise RuntimeError("backward: there was no forward pass before")
+        self.check_ready()
         cdef void *pdy = data_of(dy, "dy", self.typenum, 2, self.forward_rows, self.n_out)
         dx = new_array(self.typenum, self.forward_rows, self.n_in) if need_dx else None
         cdef void *pdx = cnp.PyArray_DATA(<cnp.ndarray>dx) if need_dx else NULL

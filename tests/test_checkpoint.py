@@ -329,7 +329,7 @@ class TestRefused:
         ):
             path.write_bytes(change(data, old, new))
             with pytest.raises(cmlp.FormatError, match=words):
-                trainer._load(path)
+                run(trainer, resume=path)
             assert trainer.schedule.state() == state
         path.write_bytes(change(data, rb"\"best_epoch\": 1", rb"\"best_epoch\": 1e999"))
         with pytest.raises(cmlp.FormatError, match="state of EarlyStopping is damaged"):

@@ -64,7 +64,7 @@ def compare(net, case, loss="softmax_cross_entropy", batch=16, epochs=9, n=90, w
         order=lambda epoch: _core.permutation(n, 3, epoch), w=w,
     )  # fmt: skip
     assert outcome == "done"
-    assert (plan.epoch, plan.step_in_epoch) == (epochs, 0)
+    assert (plan.cursor.epoch, plan.cursor.step_in_epoch) == (epochs, 0)
     assert state.step_count == epochs * -(-n // batch)
     np.testing.assert_allclose(losses, expected, rtol=1e-6)
     np.testing.assert_allclose(flat(layers), chain.flat(), rtol=1e-6, atol=1e-8)
@@ -183,7 +183,7 @@ def test_steps_are_what_fit_does(isa):
             sums.append(sum(plans[1].step(x[r], y[r], None, 0.01) * len(r) for r in rows))
         np.testing.assert_allclose(losses, np.array(sums) / len(x), rtol=1e-13)
         assert snapshot(nets[1][0], states[1]) == snapshot(layers, states[0])
-        assert (plans[1].epoch, plans[1].step_in_epoch) == (0, 0)
+        assert (plans[1].cursor.epoch, plans[1].cursor.step_in_epoch) == (0, 0)
 
 
 def test_single_rows(rng):
@@ -330,23 +330,33 @@ def test_training_in_pieces_is_training_at_once(case, cuts, shuffle, rebuilt):
     layers, state, plan, x, y = trainer(case)
     losses, done = [], 0
     for cut in [*cuts, None]:
-        if plan.epoch == epochs:
+        if plan.cursor.epoch == epochs:
             break
         found, outcome = plan.fit(
-            x, y, w, epochs - plan.epoch, shuffle, lr[done:], momentum[done:], max_steps=cut
+            x, y, w, epochs - plan.cursor.epoch, shuffle, lr[done:], momentum[done:], max_steps=cut
         )
         losses.extend(found)
         done = state.step_count
-        assert plan.epoch * 8 + plan.step_in_epoch == done
+        assert plan.cursor.epoch * 8 + plan.cursor.step_in_epoch == done
         assert outcome == ("done" if done == 40 else "paused")
         if rebuilt:
-            place = plan.epoch, plan.step_in_epoch, plan.loss_sum, plan.weight_sum
+            place = (
+                plan.cursor.epoch,
+                plan.cursor.step_in_epoch,
+                plan.cursor.loss_sum,
+                plan.cursor.weight_sum,
+            )
             parameters, slots = flat(layers), state.get_slots()
             layers, state, plan, _, _ = trainer(case)
             set_flat(layers, parameters)
             state.set_slots(slots)
             state.step_count = done
-            plan.epoch, plan.step_in_epoch, plan.loss_sum, plan.weight_sum = place
+            (
+                plan.cursor.epoch,
+                plan.cursor.step_in_epoch,
+                plan.cursor.loss_sum,
+                plan.cursor.weight_sum,
+            ) = place
     assert np.array(losses).tobytes() == expected.tobytes()
     assert snapshot(layers, state) == at_once
 
@@ -398,7 +408,7 @@ def test_bad_data_change_nothing(call, error, match, method):
     with pytest.raises(error, match=match):
         call(run)
     assert snapshot(layers, state) == before
-    assert (plan.epoch, plan.step_in_epoch) == (0, 0)
+    assert (plan.cursor.epoch, plan.cursor.step_in_epoch) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -496,6 +506,6 @@ def test_passes_and_steps_want_the_right_plan():
     passes.forward(X)
     with pytest.raises(ValueError, match="^dy: got shape"):
         passes.backward(np.ones((5, 3)))
-    plan.step_in_epoch = 5
+    plan.cursor.step_in_epoch = 5
     with pytest.raises(ValueError, match="^step_in_epoch: got 5"):
         plan.fit(X, Y, None, 1, True, 0.1)

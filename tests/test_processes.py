@@ -62,7 +62,7 @@ def trained():
         trainer, x, y = make()
         bits = work(trainer, x, y)
         if cmlp.info()["openmp"]:
-            assert trainer._loops[256].plan.n_threads == 2
+            assert trainer.loop_for(256).plan.n_threads == 2
         yield trainer, x, y, bits
 
 

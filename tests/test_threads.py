@@ -308,10 +308,10 @@ def test_interrupted_training_can_be_finished(unlimited, n_threads):
     plan = _core.Plan(layers, 64, LOSS, state, n_threads, seed=4)
     interrupted_fit(plan, x, y, lambda: None)
     steps = state.step_count
-    assert steps == 2 * plan.epoch + plan.step_in_epoch
-    epochs = plan.epoch + 2
+    assert steps == 2 * plan.cursor.epoch + plan.cursor.step_in_epoch
+    epochs = plan.cursor.epoch + 2
     losses, outcome = plan.fit(x, y, None, 2, True, 0.01)
-    assert (outcome, plan.epoch, state.step_count) == ("done", epochs, 2 * epochs)
+    assert (outcome, plan.cursor.epoch, state.step_count) == ("done", epochs, 2 * epochs)
 
     twin, x, y = problem(net)
     twin_state = _core.State(twin, "adam")

@@ -31,12 +31,11 @@ from ..layers.segment import Segment
 from ..losses import Loss
 from ..preprocessing import Preprocessing
 from ..training.callbacks import ProgressBar
-from ..training.history import History
-from ..training.loops import Data
+from ..training.data import Data
 from . import parameters
 from .bridge import TaskCallbacks
 from .exporting import Exporting
-from .lbfgs import Lbfgs
+from .lbfgs import EstimatorLbfgs
 from .online import Online
 from .record import Record
 from .threads import allowed_threads
@@ -324,7 +323,8 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
         assert self._trainer is not None
         try:
             if self.solver == "lbfgs":
-                Lbfgs(self, self._trainer, data).run()
+                with self._trainer.hold():
+                    EstimatorLbfgs(self, self._trainer, data).run()
             elif not self._run_epochs(data, held_out, self.max_iter, rng):
                 _warn(
                     f"max_iter={self.max_iter} epochs are done and training has not converged yet",
@@ -354,9 +354,9 @@ class BaseMLP(Record, Weights, Online, Exporting, CallbackSupportMixin, BaseEsti
                 UserWarning,
             )
         self.n_iter_ = 0
-        fit = EstimatorFit(self, self._trainer, data, held_out, epochs, random_state)
-        self._trainer.history = History()
-        self._trainer._run(fit)
+        with self._trainer.hold():
+            fit = EstimatorFit(self, self._trainer, data, held_out, epochs, random_state)
+            fit.run()
         return fit.stopped
 
     def _observers(self) -> list[Any]:

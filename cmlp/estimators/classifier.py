@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from .. import checks
 from ..checks import Array
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
-from ..training.loops import Data
+from ..training.data import Data
 from .base import BaseMLP, is_plain_target, is_stochastic
 from .online import Features
 from .parameters import CONSTRAINTS, ClassWeight, WeightInit

@@ -12,7 +12,8 @@ from .. import checks
 from ..checks import Array
 from ..layers.segment import Segment
 from ..network import Sequential
-from ..training.loops import Data
+from ..training.data import Data
+from ..training.trainer import finite
 
 if TYPE_CHECKING:
     from .training import EstimatorTrainer
@@ -68,7 +69,7 @@ class Single:
         except (TypeError, ValueError, KeyError):  # to be converted, or refused with a reason
             row, target = self.row(x), self.target(y)
             loss = self._step(row, target, rate, self._limits)
-        trainer._counted(loss)
+        finite(loss)
         if not self._rate_is_kept:
             trainer.lower_rate(t)
         return loss

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .. import checks
 from ..checks import Array
-from ..training.loops import Data
+from ..training.data import Data
 from .base import BaseMLP, is_finite, is_stochastic
 from .online import Features
 from .parameters import CONSTRAINTS, LOSSES, WeightInit

@@ -10,9 +10,10 @@ from sklearn.utils import check_random_state
 
 from .. import _core
 from ..checks import Array
-from ..losses import Loss
+from ..training.data import Data
 from ..training.fit import Fit
-from ..training.loops import CompiledLoop, Cursor, Data, Loop, PythonLoop, Rate, compiled, mass_of
+from ..training.loops import CompiledLoop, Loop, PythonLoop, Rate
+from ..training.parts import compiled
 from ..training.trainer import Trainer
 
 # Elements of a sparse matrix made dense at once where that is for computing outputs.
@@ -80,21 +81,24 @@ class LossScale:
 
     def penalty(self, squares: Any, data: Data, n_steps: int) -> Any:
         """The term of the weights in the mean loss of an epoch of ``n_steps``."""
-        return 0.5 * self.alpha * n_steps * squares / mass_of(data)
+        return 0.5 * self.alpha * n_steps * squares / data.mass()
 
 
 class SampleOrder:
-    """The order of samples in each epoch: each a shuffle of the one before, as scikit-learn's.
+    """The order of samples in each epoch: each a shuffle of the one before, as scikit-learn's."""
 
-    Parameters
-    ----------
-    random_state : int, RandomState or None
-        A generator is made when it is needed: that takes longer than a step of a small net.
-    n : int
-        Number of samples.
-    """
+    def __init__(self) -> None:
+        self.begin(None, 0)
 
-    def __init__(self, random_state: Any, n: int) -> None:
+    def begin(self, random_state: Any, n: int) -> None:
+        """Begin anew for ``n`` samples.
+
+        Parameters
+        ----------
+        random_state : int, RandomState or None
+            A generator is made when it is needed: that takes longer than a step of a small net.
+        n : int
+        """
         self._random_state, self._last = random_state, np.arange(n)
         self._first, self._drawn = 0, np.empty((0, n), np.int64)
 
@@ -119,26 +123,11 @@ class SampleOrder:
 
 
 class EstimatorLoop(CompiledLoop):
-    """Whole epochs in the core; the losses are scikit-learn's but for their constant.
-
-    Attributes
-    ----------
-    order : SampleOrder
-        Set by `EstimatorFit`.
-    """
-
-    order: SampleOrder
+    """Whole epochs in the core; the losses are scikit-learn's but for their constant."""
 
     def __init__(self, trainer: EstimatorTrainer, batch_size: int) -> None:
-        super().__init__(
-            trainer.net,
-            trainer.loss,
-            trainer.optimizer,
-            batch_size,
-            trainer.n_threads,
-            trainer.seed,
-        )
-        self.scale = trainer.scale
+        super().__init__(trainer, batch_size)
+        self.scale, self.order = trainer.scale, trainer.order
         self.plan.keep_norms = self.scale.alpha > 0.0
 
     def run(
@@ -151,8 +140,9 @@ class EstimatorLoop(CompiledLoop):
         max_steps: int | None,
     ) -> tuple[list[float], str]:
         n_steps = -(-len(data) // self.batch_size)
-        # the order within the only minibatch of an epoch makes no difference
-        order = self.order.of_epochs(self.plan.epoch, epochs) if shuffle and n_steps > 1 else None
+        order = None
+        if shuffle and n_steps > 1:  # else the order makes no difference
+            order = self.order.of_epochs(self.plan.cursor.epoch, epochs)
         losses, status = self.plan.fit(
             data.x, data.y, data.weight, epochs, False, lr, momentum, max_steps, order
         )
@@ -163,27 +153,13 @@ class EstimatorLoop(CompiledLoop):
 
 
 class StepLoop(PythonLoop):
-    """Minibatch by minibatch, for a loss of the user's own.
-
-    Attributes
-    ----------
-    order : SampleOrder
-        Set by `EstimatorFit`.
-    """
-
-    order: SampleOrder
+    """Minibatch by minibatch, for a loss of the user's own."""
 
     def __init__(self, trainer: EstimatorTrainer, batch_size: int) -> None:
-        super().__init__(
-            trainer.net,
-            trainer.loss,
-            trainer.optimizer,
-            batch_size,
-            trainer.n_threads,
-            trainer.seed,
-        )
+        super().__init__(trainer, batch_size)
+        self.order = trainer.order
 
-    def _order(self, n: int, shuffle: bool) -> Array:
+    def order_of(self, n: int, shuffle: bool) -> Array:
         return self.order.of_epochs(self.cursor.epoch, 1)[0] if shuffle else np.arange(n)
 
 
@@ -193,10 +169,12 @@ class SparseLoop(StepLoop):
     def __init__(self, trainer: EstimatorTrainer, batch_size: int) -> None:
         super().__init__(trainer, batch_size)
         self._dense = EstimatorLoop(trainer, batch_size)
+        self._dense.plan.cursor = _core.Cursor()  # an epoch there is a step here
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
         momenta = None if momentum is None else np.array([momentum])
         losses, _ = self._dense.run(data, 1, False, lr, momenta, None)
+        self.cursor.step_count += len(losses)
         return losses[0] if losses else float("nan")
 
 
@@ -225,18 +203,17 @@ class EstimatorTrainer(Trainer):
         self.score_of = estimator._score_outputs
         falls = estimator.solver == "sgd" and estimator.learning_rate == "invscaling"
         self.power = estimator.power_t if falls else None
+        self.order = SampleOrder()
         self._first_rate = getattr(optimizer, "lr", 0.0)
         self._sparse = False
 
-    def loop_for(self, data: Data, batch_size: int) -> EstimatorLoop | StepLoop:
-        """The loop for these samples."""
+    def take_kind(self, data: Data) -> None:
+        """Have loops for data of this kind, dense or sparse."""
         if self._sparse != isinstance(data, SparseData):
             self._sparse = not self._sparse
-            self._loops.clear()
-        loop: Any = self._loop_for(min(batch_size, len(data)))
-        return loop  # type: ignore[no-any-return]
+            self.forget_plans()
 
-    def _new_loop(self, batch_size: int) -> Loop:
+    def new_loop(self, batch_size: int) -> Loop:
         if not compiled(self.net, self.loss):
             return StepLoop(self, batch_size)
         return (SparseLoop if self._sparse else EstimatorLoop)(self, batch_size)
@@ -250,20 +227,16 @@ class EstimatorTrainer(Trainer):
     def rate(self) -> float:
         """The learning rate of the next step."""
         lr: float = self.optimizer.lr
-        return lr if self.schedule is None else float(np.ravel(self._rates(self.step_count, 1))[0])
+        return lr if self.schedule is None else float(np.ravel(self.rates(1))[0])
 
     def lower_rate(self, t: int) -> None:
         """Let an inversely scaled rate fall, after t samples."""
         if self.power is not None:
             self.optimizer.lr = self._first_rate / (t + 1) ** self.power
 
-    def _scores(self, data: Data) -> dict[str, float]:
-        y = outputs_of(self._outputs, data.x)
-        if isinstance(self.loss, Loss):
-            loss = _core.loss_value(self.loss.name, self.loss.param, y, data.y, data.weight)
-        else:
-            loss = self.loss.forward(y, data.y, data.weight)
-        loss = self.scale.factor * loss + self.scale.constant(data)
+    def scores(self, data: Data) -> dict[str, float]:
+        y = outputs_of(self.evaluator.outputs, data.x)
+        loss = self.scale.factor * self.evaluator.value(y, data) + self.scale.constant(data)
         return {"loss": loss, "score": self.score_of(y, data.y, data.weight)}
 
 
@@ -280,18 +253,17 @@ class EstimatorFit(Fit):
         random_state: Any,
     ) -> None:
         size = 200 if estimator.batch_size == "auto" else estimator.batch_size
-        loop = trainer.loop_for(data, size)
-        loop.cursor = Cursor(trainer.epoch)
-        loop.order = SampleOrder(random_state, len(data))
         super().__init__(
-            trainer, loop, data, held_out, epochs, estimator.shuffle, estimator._observers()
+            trainer, data, held_out, epochs, size, estimator.shuffle, estimator._observers()
         )
         self.trainer: EstimatorTrainer = trainer
+        trainer.take_kind(data)
+        trainer.order.begin(random_state, len(data))
         self.estimator = estimator
         self._constant = trainer.scale.constant(data)
 
-    def _stretch(self, left: int, first_step: int) -> tuple[int, int | None]:
-        epochs, max_steps = super()._stretch(left, first_step)
+    def stretch(self, left: int) -> tuple[int, int | None]:
+        epochs, max_steps = super().stretch(left)
         return int(min(epochs, self._epochs_to_rule())), max_steps
 
     def _epochs_to_rule(self) -> float:

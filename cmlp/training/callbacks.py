@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from math import isnan
 from os import fspath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,7 +36,8 @@ __all__ = [
 class Callback:
     """Base of the callbacks; each method does nothing until overridden.
 
-    Each is given the `Trainer`.  Methods that return True stop the training.
+    Each is given the `Trainer`.  ``on_steps`` and ``on_epoch_end`` stop the training by returning
+    True.
 
     Attributes
     ----------
@@ -43,10 +45,16 @@ class Callback:
         Call ``on_steps`` whenever the trainer's number of steps is a multiple of it.
     every_seconds : float or None
         Call ``on_steps`` about that often, between two steps.
+    lasting : bool
+        Whether later calls of ``fit`` with the same trainer and net, in other processes too, begin
+        with the state that the last one left, and not only those that go on with it.
     """
+
+    __slots__ = ()
 
     every_steps: int | None = None
     every_seconds: float | None = None
+    lasting: bool = False
 
     def on_train_begin(self, trainer: Any) -> None:
         """Called once, before the first epoch; ``trainer.fitting`` tells what is being done."""
@@ -64,21 +72,56 @@ class Callback:
         """Called once at the end, after Ctrl-C and divergence too."""
 
     def state(self) -> dict[str, Any]:
-        """What an exact resume needs: numbers, strings and arrays by name."""
+        """What an exact resume needs: numbers, strings and arrays by name.
+
+        Asked for between steps and within other callbacks' methods as well.
+        """
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take what ``state`` gave."""
+        """Take what ``state`` gave; called after ``on_train_begin``."""
 
 
-class _Monitor(Callback):
+class _Checked(Callback):
+    """Base of the callbacks here: settings are checked when they are assigned."""
+
+    __slots__ = ("__weakref__",)
+
+    _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check = self._checks.get(name)
+        super().__setattr__(name, value if check is None else check(value))
+
+
+def _column(monitor: object) -> str | None:
+    if monitor is not None and not isinstance(monitor, str):
+        raise TypeError(f"monitor is {monitor!r}; expected the name of a column, or None")
+    return monitor
+
+
+def _path(path: Any) -> str:
+    name = fspath(path) if hasattr(path, "__fspath__") else path
+    if not isinstance(name, str):
+        raise TypeError(f"path is {path!r}; expected a string or a path")
+    return name
+
+
+class _Monitor(_Checked):
     """Base of the callbacks that follow one column of the history."""
 
+    __slots__ = ("_best", "monitor")
+
+    _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {"monitor": _column}
+
     def __init__(self, monitor: str | None) -> None:
-        if monitor is not None and not isinstance(monitor, str):
-            raise TypeError(f"monitor is {monitor!r}; expected the name of a column, or None")
         self.monitor = monitor
-        self.best = float("nan")
+        self._best = float("nan")
+
+    @property
+    def best(self) -> float:
+        """The best score so far, lower being better; NaN before the first."""
+        return self._best
 
     def score(self, row: Row) -> float:
         """The column's value, its sign changed where more is better."""
@@ -89,14 +132,16 @@ class _Monitor(Callback):
 
     def improved(self, score: float, min_delta: float = 0.0) -> bool:
         """Take note of a score; tell whether it is the best so far."""
-        if isnan(score) or not (isnan(self.best) or score < self.best - min_delta):
+        if isnan(score) or not (isnan(self._best) or score < self._best - min_delta):
             return False
-        self.best = score
+        self._best = score
         return True
 
 
 class EarlyStopping(_Monitor):
     """Stop when a number has not improved for some epochs, and go back to the best weights.
+
+    Epochs are counted within a call of ``fit``, and in one that goes on with it.
 
     Parameters
     ----------
@@ -111,6 +156,15 @@ class EarlyStopping(_Monitor):
         Put the best epoch's weights back at the end of training, however it ends.
     """
 
+    __slots__ = ("_best_epoch", "_waited", "_weights", "min_delta", "patience", "restore_best")
+
+    _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        **_Monitor._checks,
+        "patience": lambda value: checks.positive_int(value, "patience"),
+        "min_delta": lambda value: checks.number(value, "min_delta", 0.0),
+        "restore_best": lambda value: checks.flag(value, "restore_best"),
+    }
+
     def __init__(
         self,
         patience: int = 3,
@@ -119,38 +173,44 @@ class EarlyStopping(_Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor)
-        self.patience = checks.positive_int(patience, "patience")
-        self.min_delta = checks.number(min_delta, "min_delta", 0.0)
-        self.restore_best = checks.flag(restore_best, "restore_best")
-        self.best_epoch = 0
-        self._waited = 0
+        self.patience, self.min_delta = patience, min_delta
+        self.restore_best = restore_best
+        self._begin()
+
+    def _begin(self) -> None:
+        self._best, self._best_epoch, self._waited = float("nan"), 0, 0
         self._weights: Array | None = None
 
+    @property
+    def best_epoch(self) -> int:
+        """The epoch of the best score, counted from 1; 0 before the first."""
+        return self._best_epoch
+
     def on_train_begin(self, trainer: Training) -> None:
-        self.best, self.best_epoch, self._waited, self._weights = float("nan"), 0, 0, None
+        self._begin()
 
     def on_epoch_end(self, trainer: Training, row: Row) -> bool | None:
         if self.improved(self.score(row), self.min_delta):
-            self.best_epoch, self._waited = int(row["epoch"]), 0
+            self._best_epoch, self._waited = int(row["epoch"]), 0
             self._weights = trainer.net.get_flat() if self.restore_best else None
             return None
         self._waited += 1
         return self._waited >= self.patience
 
     def on_train_end(self, trainer: Training) -> None:
-        if self._weights is not None:
+        if self._weights is not None and self.restore_best:
             trainer.net.set_flat(self._weights)
 
     def state(self) -> dict[str, Any]:
-        state = {"best": self.best, "best_epoch": self.best_epoch, "waited": self._waited}
+        state = {"best": self._best, "best_epoch": self._best_epoch, "waited": self._waited}
         return state if self._weights is None else {**state, "weights": self._weights}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
+        self._best, self._best_epoch = float(state["best"]), int(state["best_epoch"])
         self._waited, self._weights = int(state["waited"]), state.get("weights")
 
 
-class Converged(Callback):
+class Converged(_Checked):
     """Stop when the weights change little in an epoch: ||w - w_before|| <= tol * ||w||.
 
     Parameters
@@ -158,19 +218,32 @@ class Converged(Callback):
     tol : float, default 1e-4
     """
 
+    __slots__ = ("_before", "tol")
+
+    _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "tol": lambda value: checks.number(value, "tol", 0.0)
+    }
+
     def __init__(self, tol: float = 1e-4) -> None:
-        self.tol = checks.number(tol, "tol", 0.0)
+        self.tol = tol
         self._before: Array | None = None
 
     def on_epoch_begin(self, trainer: Training) -> None:
         self._before = trainer.net.get_flat()
 
     def on_epoch_end(self, trainer: Training, row: Row) -> bool | None:
-        assert self._before is not None  # training has begun
+        if self._before is None:  # it was not there when the epoch began
+            return None
         w = trainer.net.get_flat().astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # in a run that diverges
             change, size = np.linalg.norm(w - self._before), np.linalg.norm(w)
         return bool(np.isfinite(change) and change <= self.tol * size)
+
+    def state(self) -> dict[str, Any]:
+        return {} if self._before is None else {"before": self._before}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._before = state.get("before")
 
 
 class ModelCheckpoint(_Monitor):
@@ -183,10 +256,21 @@ class ModelCheckpoint(_Monitor):
     every : int or str, default 1
         A number of epochs, or "500 steps", "30s", "10min", "2h".
     save_best_only : bool, default False
-        Save only after an epoch whose ``monitor`` is the best so far.
+        Save only after an epoch whose ``monitor`` is the best so far, in all calls of ``fit`` with
+        the trainer and its net.
     monitor : str, optional
         As in `EarlyStopping`.
     """
+
+    __slots__ = ("_every", "every", "path", "save_best_only")
+
+    lasting = True
+
+    _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        **_Monitor._checks,
+        "path": _path,
+        "save_best_only": lambda value: checks.flag(value, "save_best_only"),
+    }
 
     def __init__(
         self,
@@ -196,19 +280,40 @@ class ModelCheckpoint(_Monitor):
         monitor: str | None = None,
     ) -> None:
         super().__init__(monitor)
-        self.path = fspath(path)
-        self.every = every
-        self._epochs, self.every_steps, self.every_seconds = _parse_every(every)
-        self.save_best_only = checks.flag(save_best_only, "save_best_only")
-        if save_best_only and self._epochs is None:
-            raise ValueError(f"every is {every!r}; expected epochs with save_best_only")
+        self.path: str = path  # type: ignore[assignment]  # converted as it is assigned
+        self._every: tuple[int | None, int | None, float | None] = (None, None, None)
+        self.every, self.save_best_only = every, save_best_only
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("every", "save_best_only"):
+            every = value if name == "every" else self.every
+            epochs, steps, seconds = _parse_every(every)
+            best = value if name == "save_best_only" else getattr(self, "save_best_only", False)
+            if best is True and epochs is None:
+                raise ValueError(f"every is {every!r}; expected epochs with save_best_only")
+            super().__setattr__("_every", (epochs, steps, seconds))
+        super().__setattr__(name, value)
+
+    @property
+    def every_steps(self) -> int | None:  # type: ignore[override]
+        """The number of steps that ``every`` says."""
+        return self._every[1]
+
+    @property
+    def every_seconds(self) -> float | None:  # type: ignore[override]
+        """The time that ``every`` says."""
+        return self._every[2]
+
+    def on_train_begin(self, trainer: Training) -> None:
+        self._best = float("nan")
 
     def on_steps(self, trainer: Training) -> bool | None:
         self.save(trainer)
         return None
 
     def on_epoch_end(self, trainer: Training, row: Row) -> bool | None:
-        if self._epochs is None or trainer.epoch % self._epochs:
+        epochs = self._every[0]
+        if epochs is None or trainer.epoch % epochs:
             return None
         if not self.save_best_only or self.improved(self.score(row)):
             self.save(trainer)
@@ -220,13 +325,13 @@ class ModelCheckpoint(_Monitor):
         trainer.save_checkpoint(path.replace("{step}", str(trainer.step_count)))
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self._best}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        self.best = float(state["best"])
+        self._best = float(state["best"])
 
 
-class GradientMonitor(Callback):
+class GradientMonitor(_Checked):
     """Record how large delta = dE/du and dE/dW are in each layer, after each epoch.
 
     In a deep net of sigmoids they shrink from the output to the input: the vanishing gradient of
@@ -247,29 +352,43 @@ class GradientMonitor(Callback):
         Euclidean norms of delta (of the mean loss, over the whole batch) and of dE/dW.
     """
 
+    __slots__ = ("_deltas", "_epochs", "_given", "_layers", "_weights", "n")
+
+    _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "n": lambda value: checks.positive_int(value, "n")
+    }
+
     def __init__(
         self, x: ArrayLike | None = None, y: ArrayLike | None = None, n: int = 256
     ) -> None:
         if (x is None) != (y is None):
             raise ValueError("x and y go together; expected both or none")
         self._given = None if x is None or y is None else (x, y)
-        self.n = checks.positive_int(n, "n")
-        self.layers: list[str] = []
-        self.epochs: list[int] = []
+        self.n = n
+        self._layers: list[str] = []
+        self._epochs: list[int] = []
         self._deltas: list[list[float]] = []
         self._weights: list[list[float]] = []
 
     @property
+    def layers(self) -> list[str]:
+        return list(self._layers)
+
+    @property
+    def epochs(self) -> list[int]:
+        return list(self._epochs)
+
+    @property
     def delta_norms(self) -> Array:
-        return np.array(self._deltas).reshape(len(self.epochs), len(self.layers))
+        return np.array(self._deltas).reshape(len(self._epochs), len(self._layers))
 
     @property
     def weight_norms(self) -> Array:
-        return np.array(self._weights).reshape(len(self.epochs), len(self.layers))
+        return np.array(self._weights).reshape(len(self._epochs), len(self._layers))
 
     def on_train_begin(self, trainer: Training) -> None:
-        self.epochs, self._deltas, self._weights = [], [], []
-        self.layers = [f"{i}: {la!r}" for i, la in trainer.weighted_layers()]
+        self._epochs, self._deltas, self._weights = [], [], []
+        self._layers = [f"{i}: {la!r}" for i, la in trainer.weighted_layers()]
         self._record(trainer)
 
     def on_epoch_end(self, trainer: Training, row: Row) -> bool | None:
@@ -277,14 +396,27 @@ class GradientMonitor(Callback):
         return None
 
     def _record(self, trainer: Training) -> None:
-        x, y = self._given or (None, None)
-        deltas, weights = trainer.gradient_norms(x, y, self.n)
-        self.epochs.append(trainer.epoch)
+        x, y = self._given or trainer.first_samples(self.n)
+        deltas, weights = trainer.gradient_norms(x, y)
+        self._epochs.append(trainer.epoch)
         self._deltas.append(deltas)
         self._weights.append(weights)
 
+    def state(self) -> dict[str, Any]:
+        return {
+            "epochs": self.epochs, "deltas": self.delta_norms, "weights": self.weight_norms,
+        }  # fmt: skip
 
-class ProgressBar(Callback):
+    def set_state(self, state: dict[str, Any]) -> None:
+        epochs = [checks.positive_int(epoch, "epochs", 0) for epoch in state["epochs"]]
+        deltas, weights = state["deltas"], state["weights"]
+        for norms in (deltas, weights):
+            if norms.shape != (len(epochs), len(self._layers)):
+                raise ValueError(f"norms have shape {norms.shape}")
+        self._epochs, self._deltas, self._weights = epochs, deltas.tolist(), weights.tolist()
+
+
+class ProgressBar(_Checked):
     """A line of progress: epoch, losses, samples per second, time left.
 
     Drawn by rich where it is installed (``pip install cmlp[cli]``), as plain text otherwise, and
@@ -297,18 +429,27 @@ class ProgressBar(Callback):
         Standard error if None.
     """
 
+    __slots__ = ("_line", "_samples", "_started", "force", "stream")
+
+    _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "force": lambda value: checks.flag(value, "force")
+    }
+
     def __init__(self, force: bool = False, stream: IO[str] | None = None) -> None:
-        self.force = checks.flag(force, "force")
-        self.stream = stream
+        self.force, self.stream = force, stream
         self._line: _PlainLine | _RichLine | None = None
+
+    @property
+    def every_seconds(self) -> float | None:  # type: ignore[override]
+        """How often the line is drawn anew."""
+        return None if self._line is None else 0.1
 
     def on_train_begin(self, trainer: Training) -> None:
         stream = self.stream or sys.stderr
-        self._line, self.every_seconds = None, None
+        self._line = None
         if trainer.fitting is not None and (self.force or stream.isatty()):
-            self._line, self.every_seconds = _make_line(stream, self.force), 0.1
+            self._line = _make_line(stream, self.force)
             self._started, self._samples = time.perf_counter(), trainer.fitting.samples_done()
-            self._first = trainer.epoch
 
     def on_steps(self, trainer: Training) -> bool | None:
         self._show(trainer)

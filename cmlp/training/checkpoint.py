@@ -3,74 +3,138 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import losses, optimizers, schedules
+from .. import _core, losses, optimizers, schedules
 from ..checks import Array
 from ..errors import FormatError
 from ..export import files
-from ..optimizers import Optimizer
+from ..network import Sequential
 from ..schedules import EpochSchedule, ScheduleLike
-from .contract import Insides
+from .contract import Call
 from .history import History
-from .loops import Cursor
+from .state import TrainState
+
+State = TypeVar("State", bound=TrainState)
 
 
-def save(path: files.PathLike, trainer: Insides) -> None:
+# ---- writing ----
+
+
+def save(path: files.PathLike, state: TrainState) -> None:
     """Write a checkpoint; the file is replaced whole or not at all."""
-    about = files.model_about(trainer.net)
-    tensors = files.model_tensors(trainer.net)
-    cursor = trainer._now()
-    fit = trainer._unfinished()
-    if fit is not None:
-        fit, arrays = _split_states(fit)
-        tensors.update(arrays)
-    steps = 0
-    if isinstance(trainer.optimizer, Optimizer):
-        state = trainer.optimizer.state_for(trainer.net)
-        steps = state.step_count
-        tensors.update({f"slots.{name}": a for name, a in state.get_slots().items()})
-    for name, column in trainer.history.to_dict().items():
+    state.check_same_thread()
+    about = files.model_about(state.net)
+    tensors = files.model_tensors(state.net)
+    running, cursor = state.running, state.cursor
+    if running is not None:
+        tensors.update({f"slots.{name}": a for name, a in running.get_slots().items()})
+    for name, column in state.history.to_dict().items():
         tensors[f"history.{name}"] = np.array(column, np.float64)
+    fit, arrays = _split(state.call)
+    schedule = state.schedule
     about["trainer"] = {
-        "loss": losses.to_config(trainer.loss),
-        "optimizer": optimizers.to_config(trainer.optimizer),
-        "optimizer_class": type(trainer.optimizer).__name__,
-        "optimizer_steps": steps,
-        "schedule": schedules.to_config(trainer.schedule),
-        "schedule_class": type(trainer.schedule).__name__,
-        "schedule_state": (
-            trainer.schedule.state() if isinstance(trainer.schedule, EpochSchedule) else None
-        ),
-        "seed": trainer.seed,
-        "step_count": trainer.step_count,
+        "loss": losses.to_config(state.loss),
+        "optimizer": optimizers.to_config(state.optimizer),
+        "optimizer_class": type(state.optimizer).__name__,
+        "optimizer_steps": 0 if running is None else running.step_count,
+        "schedule": schedules.to_config(schedule),
+        "schedule_class": type(schedule).__name__,
+        "schedule_state": schedule.state() if isinstance(schedule, EpochSchedule) else None,
+        "seed": state.seed,
+        "step_count": cursor.step_count,
         "epoch": cursor.epoch,
         "step_in_epoch": cursor.step_in_epoch,
         "loss_sum": cursor.loss_sum,
         "weight_sum": cursor.weight_sum,
         "fit": fit,
-        "history": trainer.history.columns,
+        "history": state.history.columns,
     }
-    files.write(path, "checkpoint", about, tensors)
+    files.write(path, "checkpoint", about, {**tensors, **arrays})
+
+
+def _split(call: Call | None) -> tuple[dict[str, Any] | None, dict[str, Array]]:
+    """A call of fit as what JSON can hold, and the arrays apart."""
+    if call is None:
+        return None, {}
+    fit = asdict(call)
+    weights = fit.pop("weights")
+    arrays = {} if weights is None else {"fit.weights": np.ascontiguousarray(weights)}
+    for i, state in enumerate(fit["callbacks"]):
+        for key, value in list(state.items()):
+            if isinstance(value, np.ndarray):
+                arrays[f"callbacks.{i}.{key}"] = np.ascontiguousarray(state.pop(key))
+            else:
+                state[key] = _json(value)
+    return fit, arrays
+
+
+def _json(value: Any) -> Any:
+    """A number as JSON has it; NaN and infinity as text, from which ``float`` reads them back."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
+
+
+# ---- reading ----
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds, checked as far as that is possible without a trainer."""
+
+    contents: files.Contents
+    about: dict[str, Any]
+    net: Sequential
+    history: History
+    call: Call | None
+    slots: dict[str, Array]
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it was saved within a call of ``fit``."""
+        return self.call is not None and not self.call.finished
+
+    def cursor(self) -> _core.Cursor:
+        """Where training stood."""
+        names = ("epoch", "step_in_epoch", "loss_sum", "weight_sum", "step_count")
+        return _core.Cursor(*(self.about[name] for name in names))
+
+
+def read(path: files.PathLike) -> Saved:
+    """Read a checkpoint."""
+    contents = files.read(path, ("checkpoint",))
+    net = files.read_model(contents)
+    with files.naming(contents.path):
+        about = _about(contents)
+        slots = {
+            name.removeprefix("slots."): a
+            for name, a in contents.get(_names(contents, "slots.")).items()
+        }
+        history, call = _history(about["history"], contents), _join(about["fit"], contents, net)
+        saved = Saved(contents, about, net, history, call, slots)
+        place = 0 if call is None or call.finished else about["step_in_epoch"] * call.batch_size
+        if call is not None and place >= call.n_samples:
+            raise FormatError(f"a step that epochs of {call.n_samples} samples do not have")
+        return saved
 
 
 def load(
-    kind: type[Any],
+    kind: type[State],
     path: files.PathLike,
     loss: Any,
     optimizer: Any,
     schedule: ScheduleLike,
     n_threads: int | None,
-) -> Any:
+) -> State:
     """A trainer of class ``kind`` from a checkpoint."""
-    contents = files.read(path, ("checkpoint",))
-    net = files.read_model(contents)
+    saved = read(path)
+    about = saved.about
     try:
-        with files.naming(contents.path):
-            about = _about(contents)
+        with files.naming(saved.contents.path):
             loss = _part(loss, about["loss"], losses.from_config, "loss")
             optimizer = _part(optimizer, about["optimizer"], optimizers.from_config, "optimizer")
             if type(optimizer).__name__ != about["optimizer_class"]:
@@ -79,11 +143,11 @@ def load(
                 )
             if schedule is None and about["schedule_class"] != "NoneType":
                 schedule = _part(None, about["schedule"], schedules.from_config, "schedule")
-            trainer = kind(net, loss, optimizer, schedule, n_threads, about["seed"])
+            state = kind(saved.net, loss, optimizer, schedule, n_threads, about["seed"])
     except _Missing as error:
         raise ValueError(str(error)) from None
-    _restore(contents, trainer)
-    return trainer
+    _restore_parts(saved, state)
+    return state
 
 
 class _Missing(Exception):
@@ -98,22 +162,41 @@ def _part(given: Any, config: Any, make: Any, name: str) -> Any:
     return make(config)
 
 
-def restore(path: files.PathLike, trainer: Insides) -> None:
-    """Bring a trainer to where the checkpoint was saved; its net must be of the same layers."""
-    contents = files.read(path, ("checkpoint",))
-    saved = contents.about
-    now = json.loads(json.dumps(files.model_about(trainer.net)))
+def check_same(saved: Saved, state: TrainState) -> None:
+    """Raise ValueError unless a trainer has the layers and optimizer that were saved."""
+    about = saved.contents.about
+    now = json.loads(json.dumps(files.model_about(state.net)))
     for name in ("layers", "dtype"):
-        if saved.get(name) != now[name]:
+        if about.get(name) != now[name]:
             raise ValueError(
-                f"resume is a checkpoint of other {name}, {saved.get(name)}; expected {now[name]}"
+                f"resume is a checkpoint of other {name}, {about.get(name)}; expected {now[name]}"
             )
-    net = files.read_model(contents)
-    if not net.preprocessing.scales_as(trainer.net.preprocessing):
-        raise ValueError("resume is a checkpoint of another preprocessing; expected the net's")
-    _restore(contents, trainer)
-    trainer.net.set_flat(net.get_flat())
-    trainer.net.classes, trainer.net.preprocessing = net.classes, net.preprocessing
+    wanted, found = type(state.optimizer).__name__, saved.about["optimizer_class"]
+    if found != wanted:
+        raise ValueError(f"the checkpoint was trained by {found}; expected {wanted}")
+
+
+def restore(saved: Saved, state: TrainState) -> None:
+    """Bring a trainer to where a checkpoint was saved."""
+    _restore_parts(saved, state)
+    state.net.set_flat(saved.net.get_flat())
+    state.net.classes, state.net.link = saved.net.classes, saved.net.link
+    if state.seed != saved.about["seed"]:
+        state.seed = saved.about["seed"]
+
+
+def _restore_parts(saved: Saved, state: TrainState) -> None:
+    """The states of optimizer and schedule, and the place in the training."""
+    about, running, schedule = saved.about, state.running, state.schedule
+    with files.naming(saved.contents.path):
+        if running is not None:
+            _check_slots(saved.slots, running.get_slots())
+        if isinstance(schedule, EpochSchedule) and about["schedule_state"] is not None:
+            schedule.set_state(about["schedule_state"])
+    if running is not None:
+        running.set_slots(saved.slots)
+        running.step_count = about["optimizer_steps"]
+    state.place(saved.cursor(), saved.history, saved.call)
 
 
 _ABOUT: dict[str, tuple[type, ...]] = {
@@ -141,6 +224,8 @@ _FIT: dict[str, type] = {
     "stopped": bool,
     "callbacks": list,
 }
+# Not in files of versions before 0.3.
+_FIT_LATER: dict[str, tuple[type, ...]] = {"finished": (bool,), "event": (str, type(None))}
 
 
 def _about(contents: files.Contents) -> dict[str, Any]:
@@ -156,44 +241,30 @@ def _about(contents: files.Contents) -> dict[str, Any]:
             raise FormatError(f"trainer {name} is {value}; expected 0..2**63 - 1")
         if isinstance(value, float) and not isfinite(value):
             raise FormatError(f"trainer {name} is {value}; expected a finite number")
-    fit = about["fit"]
-    if fit is not None:
-        for name, kind in _FIT.items():
-            if not isinstance(fit.get(name), kind):
-                raise FormatError(f"fit {name} is missing or of a wrong type")
     return about
 
 
-def _restore(contents: files.Contents, trainer: Insides) -> None:
-    with files.naming(contents.path):
-        about = _about(contents)
-    wanted = type(trainer.optimizer).__name__
-    if about["optimizer_class"] != wanted:
-        raise ValueError(
-            f"the checkpoint was trained by {about['optimizer_class']}; expected {wanted}"
-        )
-    with files.naming(contents.path):
-        fit = _join_states(about["fit"], contents)
-        history = _history(about["history"], contents)
-        slots = {
-            name.removeprefix("slots."): a
-            for name, a in contents.get(_names(contents, "slots.")).items()
-        }
-        state = None
-        if isinstance(trainer.optimizer, Optimizer):
-            state = trainer.optimizer.state_for(trainer.net)
-            _check_slots(slots, state.get_slots())
-        if isinstance(trainer.schedule, EpochSchedule) and about["schedule_state"] is not None:
-            trainer.schedule.set_state(about["schedule_state"])
-        if state is not None:
-            state.set_slots(slots)
-            state.step_count = about["optimizer_steps"]
-    trainer._cursor = Cursor(
-        about["epoch"], about["step_in_epoch"], about["loss_sum"], about["weight_sum"]
-    )
-    trainer.seed, trainer._steps = about["seed"], about["step_count"]
-    trainer.history, trainer._resume = history, fit
-    trainer._forget_plans()
+def _join(fit: dict[str, Any] | None, contents: files.Contents, net: Sequential) -> Call | None:
+    """What `_split` was given."""
+    if fit is None:
+        return None
+    for name, kind in _FIT.items():
+        if not isinstance(fit.get(name), kind):
+            raise FormatError(f"fit {name} is missing or of a wrong type")
+    for name, kinds in _FIT_LATER.items():
+        if name in fit and not isinstance(fit[name], kinds):
+            raise FormatError(f"fit {name} is of a wrong type")
+    states = [dict(state) for state in fit["callbacks"]]
+    for name, a in contents.get(_names(contents, "callbacks.")).items():
+        _, i, key = name.split(".", 2)
+        if not i.isdecimal() or int(i) >= len(states):
+            raise ValueError(f"tensor {name!r} is of none of {len(states)} callbacks")
+        states[int(i)][key] = a
+    weights = contents.get(_names(contents, "fit.weights")).get("fit.weights")
+    if weights is not None and (weights.shape != (net.n_parameters,) or weights.dtype != net.dtype):
+        raise ValueError(f"fit.weights has shape {weights.shape}; expected ({net.n_parameters},)")
+    settings = {k: v for k, v in fit.items() if k in _FIT or k in _FIT_LATER}
+    return Call(**{**settings, "callbacks": states, "weights": weights})
 
 
 def _names(contents: files.Contents, prefix: str) -> list[str]:
@@ -213,35 +284,3 @@ def _history(columns: list[Any], contents: files.Contents) -> History:
         raise ValueError(f"columns of the history are missing or of a wrong shape: {names[:3]}")
     found = contents.get(names)
     return History.from_dict({n.removeprefix("history."): found[n].tolist() for n in names})
-
-
-def _split_states(fit: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The arrays in the callbacks' states apart from what JSON can hold."""
-    arrays: dict[str, Array] = {}
-    plain: list[dict[str, Any]] = []
-    for i, state in enumerate(fit["callbacks"]):
-        kept = {}
-        for key, value in state.items():
-            if isinstance(value, np.ndarray):
-                arrays[f"callbacks.{i}.{key}"] = np.ascontiguousarray(value)
-            else:
-                kept[key] = _json(value)
-        plain.append(kept)
-    return {**fit, "callbacks": plain}, arrays
-
-
-def _json(value: Any) -> Any:
-    """NaN and infinity as text, from which ``float`` reads them back."""
-    return str(value) if isinstance(value, float) and not isfinite(value) else value
-
-
-def _join_states(fit: dict[str, Any] | None, contents: files.Contents) -> dict[str, Any] | None:
-    if fit is None:
-        return None
-    states = [dict(state) for state in fit["callbacks"]]
-    for name, a in contents.get(_names(contents, "callbacks.")).items():
-        _, i, key = name.split(".", 2)
-        if not i.isdecimal() or int(i) >= len(states):
-            raise ValueError(f"tensor {name!r} is of none of {len(states)} callbacks")
-        states[int(i)][key] = a
-    return {**fit, "callbacks": states}

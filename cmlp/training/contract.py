@@ -1,22 +1,56 @@
-"""What callbacks and the parts of the trainer ask of it, as types.
+"""What callbacks and a training's state ask of a trainer and a call of ``fit``, as types.
 
-The trainer is made of those parts, so that they can't import it.
+Both are made of those parts, so that the parts can't import them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import ArrayLike
 
 from ..checks import Array
 from ..network import Sequential
+from .data import Data
 from .history import History
-from .loops import Cursor, Data, Gradients, Rate
 
 if TYPE_CHECKING:
     from os import PathLike
+
+
+@dataclass
+class Call:
+    """A call of ``fit`` as it stands, which a copy or a checkpoint goes on with.
+
+    Attributes
+    ----------
+    first_epoch : int
+        Epochs of the trainer before it.
+    batch_size, n_samples, shuffle
+        What a call that goes on must have in common with it.
+    stopped : bool
+        Whether a callback has asked to stop.
+    finished : bool
+        Whether nothing is left to go on with.
+    event : str or None
+        What callbacks are being told; ``told`` in their states says who has been.
+    callbacks : list of dict
+        Their states, with the names of their classes.
+    weights : ndarray or None
+        The parameters, where the net's have been changed since it was cut short.
+    """
+
+    first_epoch: int
+    batch_size: int
+    n_samples: int
+    shuffle: bool
+    stopped: bool = False
+    finished: bool = False
+    event: str | None = None
+    callbacks: list[dict[str, Any]] = field(default_factory=list)
+    weights: Array | None = None
 
 
 class Progress(Protocol):
@@ -24,6 +58,8 @@ class Progress(Protocol):
 
     Attributes
     ----------
+    data, held_out : Data
+        What is trained and validated on.
     first_epoch, last_epoch : int
         Epochs of the trainer before and after the call.
     steps_per_epoch : int
@@ -31,6 +67,8 @@ class Progress(Protocol):
         Whether a callback has asked to stop.
     """
 
+    data: Data
+    held_out: Data | None
     first_epoch: int
     last_epoch: int
     steps_per_epoch: int
@@ -38,6 +76,7 @@ class Progress(Protocol):
 
     def samples_wanted(self) -> int: ...
     def samples_done(self) -> int: ...
+    def record(self) -> Call: ...
 
 
 class Training(Protocol):
@@ -47,8 +86,9 @@ class Training(Protocol):
     loss: Any
     optimizer: Any
     schedule: Any
-    history: History
 
+    @property
+    def history(self) -> History: ...
     @property
     def fitting(self) -> Progress | None: ...
     @property
@@ -59,20 +99,3 @@ class Training(Protocol):
     def first_samples(self, n: int) -> tuple[Array, Array]: ...
     def gradient_norms(self, x: ArrayLike, y: ArrayLike) -> tuple[list[float], list[float]]: ...
     def save_checkpoint(self, path: str | PathLike[str]) -> None: ...
-
-
-class Insides(Training, Protocol):
-    """What fits, L-BFGS and checkpoints share with the trainer besides."""
-
-    seed: int
-    _cursor: Cursor
-    _steps: int
-    _resume: dict[str, Any] | None
-
-    def _rates(self, first_step: int, n: int) -> Rate: ...
-    def _scores(self, data: Data) -> dict[str, float]: ...
-    def _gradients(self, batch_size: int) -> Gradients: ...
-    def _run(self, fit: Any, work: Callable[[], None] | None = None) -> None: ...
-    def _now(self) -> Cursor: ...
-    def _unfinished(self) -> dict[str, Any] | None: ...
-    def _forget_plans(self) -> None: ...

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from ..checks import Array
 from ..errors import DivergenceError, FormatError, one_line
-from ..optimizers import Optimizer
 from ..schedules import EpochSchedule
 from .callbacks import Callback, ModelCheckpoint
-from .contract import Insides
-from .history import Row
-from .loops import Cursor, Data, Loop
+from .contract import Call
+from .data import Data
+from .history import History, Row
+from .loops import Rate, begin_epoch
+from .state import TrainState
 
 # Seconds of training handed to the core at once where nothing is to be done between epochs.
 _AT_ONCE = 0.2
@@ -23,6 +26,19 @@ _MOST_RATES = 1 << 20
 
 class Fit:
     """What one call of ``fit`` works on.
+
+    Parameters
+    ----------
+    trainer : TrainState
+        What is trained, and what callbacks are told.
+    data, held_out : Data
+        What is trained and validated on.
+    epochs, batch_size, shuffle, callbacks
+        See `Trainer.fit`.
+    call : Call, optional
+        The trainer's last call.
+    goes_on : bool
+        Whether this one goes on with it.
 
     Attributes
     ----------
@@ -34,48 +50,45 @@ class Fit:
 
     def __init__(
         self,
-        trainer: Insides,
-        loop: Loop,
+        trainer: TrainState,
         data: Data,
         held_out: Data | None,
         epochs: int,
+        batch_size: int,
         shuffle: bool,
         callbacks: Iterable[Any],
+        call: Call | None = None,
+        goes_on: bool = False,
     ) -> None:
-        self.trainer, self.loop, self.data, self.held_out = trainer, loop, data, held_out
-        self.shuffle = shuffle
+        self.trainer, self.data, self.held_out = trainer, data, held_out
+        self.batch_size, self.shuffle = min(batch_size, len(data)), shuffle
         self.callbacks = _sorted(callbacks)
-        self.first_epoch = trainer.epoch
-        self.last_epoch = self.first_epoch + epochs
-        self.stopped = False
-        self.steps_per_epoch = -(-len(data) // loop.batch_size)
+        self.steps_per_epoch = -(-len(data) // self.batch_size)
+        self.first_epoch, self.last_epoch, self.stopped = 0, epochs, False
+        self._earlier, self._resumed = call, call if goes_on else None
+        if self._resumed is not None:
+            self._check_same(self._resumed)
         self._seconds = 0.0  # of the epoch under way
         self._rate = 0.0  # steps per second, as last seen
-        self._start = loop.cursor
-        self._first_step = trainer.step_count
         self._started = 0.0
         self._called: dict[int, float] = {}
-        self._callback_states: list[dict[str, Any]] = []
+        self._event: str | None = None
+        self._told: set[int] = set()  # callbacks that know of the event
+        self._begun = False  # whether all know of the epoch that begins
+        self._weights: Array | None = None  # where training has ended
+        self._lasting: list[dict[str, Any]] = []
 
-    def go_on(self, saved: dict[str, Any]) -> None:
-        """Be the call of ``fit`` that a checkpoint was saved in, from where it was."""
-        epochs = self.last_epoch - self.first_epoch
-        self.first_epoch = saved["first_epoch"]
-        self.last_epoch = self.first_epoch + epochs
-        self.stopped = saved["stopped"]
-        self._callback_states = saved["callbacks"]
+    def _check_same(self, saved: Call) -> None:
+        """Raise ValueError unless data and settings are those of the call that goes on."""
+        for name, now, before in (
+            ("n_samples", len(self.data), saved.n_samples),
+            ("batch_size", self.batch_size, saved.batch_size),
+            ("shuffle", self.shuffle, saved.shuffle),
+        ):
+            if now != before:
+                raise ValueError(f"{name} is {now}; expected {before}, as in the checkpoint")
 
     # ---- for callbacks ----
-
-    def step_count(self) -> int:
-        """Iterations of the trainer so far."""
-        return self._steps_until(self.loop.cursor)
-
-    def _steps_until(self, now: Cursor) -> int:
-        """Iterations of the trainer when the loop stood there."""
-        start = self._start
-        steps = (now.epoch - start.epoch) * self.steps_per_epoch
-        return self._first_step + steps + now.step_in_epoch - start.step_in_epoch
 
     def samples_wanted(self) -> int:
         """Samples that the epochs of this call hold in all."""
@@ -83,134 +96,182 @@ class Fit:
 
     def samples_done(self) -> int:
         """Samples trained on so far in this call."""
-        done = self.trainer.epoch - self.first_epoch
-        within = min(self.loop.cursor.step_in_epoch * self.loop.batch_size, len(self.data))
-        return done * len(self.data) + within
+        cursor = self.trainer.cursor
+        within = min(cursor.step_in_epoch * self.batch_size, len(self.data))
+        return (cursor.epoch - self.first_epoch) * len(self.data) + within
+
+    def record(self) -> Call:
+        """The call as it stands, for copies and checkpoints."""
+        weights = self._weights
+        if weights is not None and np.array_equal(weights, self.trainer.net.get_flat()):
+            weights = None
+        return Call(
+            self.first_epoch,
+            self.batch_size,
+            len(self.data),
+            self.shuffle,
+            self.stopped,
+            event=self._event,
+            callbacks=[
+                {"told": self._event is None or i in self._told, **_state_of(callback)}
+                for i, callback in enumerate(self.callbacks)
+                if hasattr(callback, "state")
+            ],
+            weights=weights,
+        )
 
     # ---- the call itself ----
 
-    def run(self, work: Callable[[], None] | None = None) -> None:
-        """Train until the epochs are done, a callback stops it, or the loss diverges.
+    def run(self) -> History:
+        """Train until the epochs are done, a callback stops it, or the loss diverges."""
+        trainer = self.trainer
+        trainer.begin_call(self, trainer.history if self._resumed else History())
+        call: Call | None = None
+        try:
+            call = self._run()
+        except DivergenceError:
+            call = self._finished()
+            raise
+        except KeyboardInterrupt:  # also within the callbacks of the beginning and the end
+            trainer.history.mark_interrupted()
+            raise
+        finally:
+            trainer.end_call(self.record() if call is None else call)
+        return trainer.history
 
-        ``work`` is what trains; the loop's epochs if None.
-        """
+    def _run(self) -> Call:
         self._started = time.perf_counter()
+        self._take_place()
         self.tell("on_train_begin")
         self._restore_callbacks()
         try:
-            (work or self._run_epochs)()
+            self._end_event()
+            self.work()
         except KeyboardInterrupt:
-            self.trainer.history.interrupted = True
+            self.trainer.history.mark_interrupted()
             self._add_unseen()
             raise
         finally:
+            if any(_listens(callback, "on_train_end") for callback in self.callbacks):
+                self._weights = self.trainer.net.get_flat()
             self.tell("on_train_end")
+        return self._finished()
 
-    def _run_epochs(self) -> None:
-        while not self.stopped and (now := self.loop.cursor).epoch < self.last_epoch:
-            if now.step_in_epoch == 0:
-                self.tell("on_epoch_begin")
+    def work(self) -> None:
+        """The epochs of this call."""
+        cursor = self.trainer.cursor
+        while not self.stopped and cursor.epoch < self.last_epoch:
+            if cursor.step_in_epoch == 0 and not self._begun:
+                self._announce("on_epoch_begin")
+            self._begun = False
             self._advance()
 
+    def _finished(self) -> Call:
+        """The record of a call that nothing is left of but what lasts."""
+        lasting = [_state_of(c) for c in self.callbacks if getattr(c, "lasting", False)]
+        return Call(
+            self.first_epoch, self.batch_size, len(self.data), self.shuffle, self.stopped,
+            finished=True, callbacks=lasting + self._lasting,
+        )  # fmt: skip
+
+    # ---- going on ----
+
+    def _take_place(self) -> None:
+        """Stand where the call that goes on was, or at the beginning of an epoch."""
+        trainer, saved = self.trainer, self._resumed
+        self.first_epoch = trainer.epoch if saved is None else saved.first_epoch
+        self.last_epoch += self.first_epoch
+        if saved is None:
+            begin_epoch(trainer.cursor, trainer.epoch)
+        else:
+            self.stopped = saved.stopped
+            if saved.weights is not None:
+                trainer.net.set_flat(saved.weights)
+
     def _restore_callbacks(self) -> None:
-        left = list(self._callback_states)
-        for callback in self.callbacks:
+        """Give the callbacks their states: those that last, or all where a call goes on."""
+        left = [] if self._earlier is None else list(self._earlier.callbacks)
+        for i, callback in enumerate(self.callbacks):
             name = type(callback).__name__
-            state = next((s for s in left if s.get("class") == name), None)
-            if state is None or not hasattr(callback, "set_state"):
+            places = [j for j, state in enumerate(left) if state.get("class") == name]
+            lasting = getattr(callback, "lasting", False)
+            if not places or not (self._resumed or lasting) or not hasattr(callback, "set_state"):
+                self._told.add(i)
                 continue
-            left.remove(state)
-            try:
-                callback.set_state(state)
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
-                raise FormatError(
-                    f"the checkpoint's state of {name} is damaged: {one_line(error)}"
-                ) from error
+            state = left.pop(places[0])
+            if state.get("told", True):
+                self._told.add(i)
+            _set_state(callback, state)
+        self._lasting = [state for state in left if state.get("lasting")]
+
+    def _end_event(self) -> None:
+        """Tell of an event those callbacks that did not know of it when the call was saved."""
+        event = self._resumed.event if self._resumed else None
+        if event == "on_epoch_begin":
+            self._announce(event, told=self._told)
+            self._begun = True
+        elif event == "on_epoch_end":
+            self._announce(event, self.trainer.history.last(), told=self._told)
+            self._announce("on_steps")
+        elif event == "on_steps":
+            self._announce(event, told=self._told)
+
+    # ---- epochs ----
 
     def _advance(self) -> None:
         """Train up to the next event: the end of epochs, or what callbacks want within them."""
-        before = self.loop.cursor
-        first_step = self._steps_until(before)
-        epochs, max_steps = self._stretch(self.last_epoch - before.epoch, first_step)
-        n_steps = epochs * self.steps_per_epoch - before.step_in_epoch
+        trainer, cursor = self.trainer, self.trainer.cursor
+        epoch, step = cursor.epoch, cursor.step_in_epoch
+        epochs, max_steps = self.stretch(self.last_epoch - epoch)
+        n_steps = epochs * self.steps_per_epoch - step
         if max_steps is not None:
             n_steps = min(n_steps, max_steps)
-        lr, momentum = self._rates(first_step, n_steps)
-        self.loop.step_number = first_step
+        lr, momentum = trainer.rates(n_steps), trainer.momenta(n_steps)
+        loop = trainer.loop_for(self.batch_size)
         start = time.perf_counter()
-        losses, status = self.loop.run(self.data, epochs, self.shuffle, lr, momentum, max_steps)
+        losses, status = loop.run(self.data, epochs, self.shuffle, lr, momentum, max_steps)
         elapsed = time.perf_counter() - start
         self._rate = n_steps / max(elapsed, 1e-9)
         self._seconds += elapsed
         if losses:
-            rates = self._last_rates(lr, len(losses), before)
-            self.end_epochs(before.epoch + 1, losses, self._seconds / len(losses), rates)
+            rates = self._last_rates(lr, len(losses), step)
+            self.end_epochs(epoch + 1, losses, self._seconds / len(losses), rates)
             self._seconds = 0.0
         if status == "diverged":
             self._diverged(lr)
-        self._tell_steps()
+        self._announce("on_steps")
 
-    def _add_unseen(self) -> None:
-        """Rows for epochs that were finished when Ctrl-C came; their losses are not known."""
-        history = self.trainer.history
-        n = len(history)
-        seen = int(history["epoch"][n - 1]) if n else self.first_epoch
-        for epoch in range(seen, self.loop.cursor.epoch):
-            history.add({"epoch": epoch + 1, "loss": float("nan")})
-
-    def _diverged(self, lr: float | Array) -> None:
-        """Go back to the start of the epoch, whose weights the loop has put back."""
-        epoch = self.loop.cursor.epoch
-        self.loop.cursor = Cursor(epoch)
-        if isinstance(self.trainer.optimizer, Optimizer):
-            self.trainer.optimizer.state_for(self.trainer.net).reset()
-        rate = lr if isinstance(lr, float) else float(lr.max())
-        raise DivergenceError(
-            f"the loss became NaN or infinite in epoch {epoch + 1} (learning rate {rate:g}); "
-            f"the weights are those after epoch {epoch}"
-        )
-
-    def _stretch(self, left: int, first_step: int) -> tuple[int, int | None]:
+    def stretch(self, left: int) -> tuple[int, int | None]:
         """How many of the epochs left to hand over, and after how many steps to pause."""
-        limits = [self._pace(c, first_step) for c in self.callbacks]
-        scheduled = self.trainer.schedule is not None or not self._constant_momentum()
+        trainer = self.trainer
+        limits = [self._pace(callback) for callback in self.callbacks]
+        scheduled = trainer.schedule is not None or trainer.momenta(1) is not None
         limits.append(_MOST_RATES if scheduled else None)
         max_steps = min((n for n in limits if n is not None), default=None)
         if (
             self.held_out is not None
-            or isinstance(self.trainer.schedule, EpochSchedule)
-            or any(_wants_epochs(callback) for callback in self.callbacks)
+            or isinstance(trainer.schedule, EpochSchedule)
+            or any(_listens(c, "on_epoch_begin", "on_epoch_end") for c in self.callbacks)
         ):
             return 1, max_steps
         at_once = int(self._rate * _AT_ONCE / self.steps_per_epoch)
         return max(1, min(left, at_once)), max_steps
 
-    def _pace(self, callback: Any, first_step: int) -> int | None:
+    def _pace(self, callback: Any) -> int | None:
         """Steps until this callback wants to be called within an epoch."""
         every = getattr(callback, "every_steps", None)
         if every is not None:
-            return int(every - first_step % every)
+            return int(every - self.trainer.step_count % every)
         seconds = getattr(callback, "every_seconds", None)
         if seconds is None:
             return None
         return max(1, int(self._rate * min(seconds, 1.0)))
 
-    def _constant_momentum(self) -> bool:
-        optimizer = self.trainer.optimizer
-        return not isinstance(optimizer, Optimizer) or isinstance(optimizer.momentum, float)
-
-    def _rates(self, first: int, n_steps: int) -> tuple[float | Array, Array | None]:
-        optimizer = self.trainer.optimizer
-        momentum = (
-            optimizer.momentum_values(first, n_steps) if isinstance(optimizer, Optimizer) else None
-        )
-        return self.trainer._rates(first, n_steps), momentum
-
-    def _last_rates(self, lr: float | Array, n: int, before: Cursor) -> list[float]:
-        """Rates of the last steps of the n epochs of a stretch."""
+    def _last_rates(self, lr: Rate, n: int, step: int) -> list[float]:
+        """Rates of the last steps of the n epochs of a stretch from a step of the first on."""
         if isinstance(lr, float):
             return [lr] * n
-        first = self.steps_per_epoch - before.step_in_epoch - 1
+        first = self.steps_per_epoch - step - 1
         found: list[float] = lr[first :: self.steps_per_epoch][:n].tolist()
         return found
 
@@ -224,17 +285,35 @@ class Fit:
         trainer, n = self.trainer, len(losses)
         columns: dict[str, list[float]] = {"epoch": [*range(first, first + n)], "loss": losses}
         if self.held_out is not None:
-            scores = trainer._scores(self.held_out)
+            scores = trainer.scores(self.held_out)
             columns.update({f"validation_{name}": [value] for name, value in scores.items()})
         columns.update(lr=rates, seconds=[seconds] * n)
-        trainer.history._extend(columns, n)
+        trainer.history.extend(columns)
         if isinstance(trainer.schedule, EpochSchedule):
             trainer.schedule.observe(columns[trainer.schedule.monitor][-1])
-        for callback in self.callbacks:
-            if hasattr(callback, "on_epoch_end"):
-                row: Row = {name: column[-1] for name, column in columns.items()}
-                if callback.on_epoch_end(trainer, row):
-                    self.stopped = True
+        row: Row = {name: column[-1] for name, column in columns.items()}
+        self._announce("on_epoch_end", row)
+
+    def _add_unseen(self) -> None:
+        """Rows for epochs that were finished when Ctrl-C came; their losses are not known."""
+        history = self.trainer.history
+        n = len(history)
+        seen = int(history["epoch"][n - 1]) if n else self.first_epoch
+        for epoch in range(seen, self.trainer.epoch):
+            history.add({"epoch": epoch + 1, "loss": float("nan")})
+
+    def _diverged(self, lr: Rate) -> None:
+        """Go back to the start of the epoch, whose weights the loop has put back."""
+        trainer, cursor = self.trainer, self.trainer.cursor
+        cursor.step_count -= cursor.step_in_epoch
+        begin_epoch(cursor, cursor.epoch)
+        if trainer.running is not None:
+            trainer.running.reset()
+        rate = lr if isinstance(lr, float) else float(lr.max())
+        raise DivergenceError(
+            f"the loss became NaN or infinite in epoch {cursor.epoch + 1} (learning rate "
+            f"{rate:g}); the weights are those after epoch {cursor.epoch}"
+        )
 
     # ---- telling callbacks ----
 
@@ -244,40 +323,54 @@ class Fit:
             if hasattr(callback, event):
                 getattr(callback, event)(self.trainer)
 
-    def _tell_steps(self) -> None:
-        now = time.perf_counter()
+    def _announce(self, event: str, *arguments: Any, told: Iterable[int] = ()) -> None:
+        """Tell the callbacks that don't know yet; copies made meanwhile know who has been told."""
+        self._event, self._told = event, set(told)
         for i, callback in enumerate(self.callbacks):
-            every = getattr(callback, "every_steps", None)
-            seconds = getattr(callback, "every_seconds", None)
-            due = every is not None and self.trainer.step_count % every == 0
-            if seconds is not None:
-                due = due or now - self._called.get(i, self._started) >= seconds
-            if due:
-                self._called[i] = now
-                if callback.on_steps(self.trainer):
-                    self.stopped = True
+            if i in self._told:
+                continue
+            self._told.add(i)
+            if not hasattr(callback, event) or (event == "on_steps" and not self._due(i)):
+                continue
+            if getattr(callback, event)(self.trainer, *arguments) and event != "on_epoch_begin":
+                self.stopped = True
+        self._event = None
 
-    def settings(self) -> dict[str, Any]:
-        """What a resumed call must have in common with this one."""
-        return {
-            "first_epoch": self.first_epoch,
-            "batch_size": self.loop.batch_size,
-            "n_samples": len(self.data),
-            "shuffle": self.shuffle,
-            "stopped": self.stopped,
-            "callbacks": [
-                {"class": type(c).__name__, **c.state()}
-                for c in self.callbacks
-                if hasattr(c, "state")
-            ],
-        }
+    def _due(self, i: int) -> bool:
+        """Whether a callback wants to be called now, within an epoch."""
+        every = getattr(self.callbacks[i], "every_steps", None)
+        seconds = getattr(self.callbacks[i], "every_seconds", None)
+        now = time.perf_counter()
+        due = every is not None and self.trainer.step_count % every == 0
+        due = due or (seconds is not None and now - self._called.get(i, self._started) >= seconds)
+        if due:
+            self._called[i] = now
+        return due
 
 
-def _wants_epochs(callback: Any) -> bool:
-    """Tell whether a callback is to be called between epochs."""
-    methods = [getattr(callback, name, None) for name in ("on_epoch_begin", "on_epoch_end")]
-    idle = (None, Callback.on_epoch_begin, Callback.on_epoch_end)
-    return any(getattr(method, "__func__", method) not in idle for method in methods)
+def _state_of(callback: Any) -> dict[str, Any]:
+    """A callback's state with what it is known by."""
+    lasting = {"lasting": True} if getattr(callback, "lasting", False) else {}
+    return {"class": type(callback).__name__, **lasting, **callback.state()}
+
+
+def _set_state(callback: Any, state: dict[str, Any]) -> None:
+    own = {k: v for k, v in state.items() if k not in ("class", "told", "lasting")}
+    try:
+        callback.set_state(own)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise FormatError(
+            f"the checkpoint's state of {type(callback).__name__} is damaged: {one_line(error)}"
+        ) from error
+
+
+def _listens(callback: Any, *events: str) -> bool:
+    """Tell whether a callback does anything at one of these events."""
+    methods = [(event, getattr(callback, event, None)) for event in events]
+    return any(
+        getattr(method, "__func__", method) not in (None, getattr(Callback, event))
+        for event, method in methods
+    )
 
 
 def _sorted(callbacks: Iterable[Any]) -> Sequence[Any]:

@@ -25,17 +25,32 @@ class History:
     ``len(history)`` the number of epochs.
     """
 
+    __slots__ = ("_columns", "_interrupted", "_n")
+
     def __init__(self) -> None:
-        self.interrupted = False
+        self._interrupted = False
         self._columns: dict[str, list[float]] = {}
         self._n = 0
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether training was cut short by Ctrl-C."""
+        return self._interrupted
+
+    def mark_interrupted(self) -> None:
+        """Note that training was cut short by Ctrl-C."""
+        self._interrupted = True
+
     def add(self, row: Row) -> None:
         """Append the numbers of one epoch; what a row lacks is NaN."""
-        self._extend({name: [value] for name, value in row.items()}, 1)
+        self.extend({name: [value] for name, value in row.items()})
 
-    def _extend(self, columns: dict[str, list[float]], n: int) -> None:
-        """Append the numbers of ``n`` epochs; columns that are not given are NaN."""
+    def extend(self, columns: dict[str, list[float]]) -> None:
+        """Append the numbers of some epochs by columns; those that are not given are NaN."""
+        lengths = {len(column) for column in columns.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"columns has lengths {sorted(lengths)}; expected the same for all")
+        n = lengths.pop() if lengths else 0
         for name in columns:
             if name not in self._columns:
                 self._columns[name] = [float("nan")] * self._n
@@ -50,7 +65,7 @@ class History:
 
     def __getitem__(self, name: str) -> list[float]:
         try:
-            return self._columns[name]
+            return list(self._columns[name])
         except KeyError:
             known = ", ".join(self._columns) or "none yet"
             raise KeyError(f"no column {name!r}; there are: {known}") from None
@@ -75,11 +90,7 @@ class History:
     def from_dict(cls, columns: dict[str, list[float]]) -> History:
         """The history that `to_dict` gave."""
         history = cls()
-        history._columns = {name: list(column) for name, column in columns.items()}
-        lengths = {len(column) for column in columns.values()}
-        if len(lengths) > 1:
-            raise ValueError(f"columns has lengths {sorted(lengths)}; expected the same for all")
-        history._n = lengths.pop() if lengths else 0
+        history.extend(columns)
         return history
 
     def plot(self, ax: Any = None) -> Any:

@@ -1,14 +1,13 @@
 """The two ways through the minibatches of an epoch: compiled, and step by step in Python.
 
-Both take the samples in the same order, a function of the seed and the number of the epoch, stand
-at a cursor from which they go on exactly, and give the mean loss of each epoch they finish.
+Both take the samples in the same order, a function of the seed and the number of the epoch, move
+the same cursor, and give the mean loss of each epoch they finish.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,8 @@ from ..layers import Layer
 from ..layers.segment import Segment
 from ..losses import Loss
 from ..network import Sequential, run_backward, run_forward, run_predict
-from ..optimizers import Optimizer
+from .data import Data
+from .parts import compiled, in_core, pair
 
 # Seeds of steps are so far apart; 2**64 divided by the golden ratio.
 _ODD = 0x9E3779B97F4A7C15
@@ -27,43 +27,24 @@ _ODD = 0x9E3779B97F4A7C15
 Rate = float | NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Data:
-    """Checked samples: x (n, n_in), y labels (n,) or rows (n, n_out), weight (n,) or None."""
+class Parts(Protocol):
+    """What loops are made of; a `TrainState`."""
 
-    x: Array
-    y: Array
-    weight: Array | None
+    net: Sequential
+    loss: Any
+    optimizer: Any
+    schedule: Any
+    n_threads: int | None
+    seed: int
 
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def slice(self, start: int, stop: int) -> Data:
-        """Some of the samples, not copied."""
-        weight = None if self.weight is None else self.weight[start:stop]
-        return Data(self.x[start:stop], self.y[start:stop], weight)
-
-    def take(self, rows: Array) -> Data:
-        """The samples of these numbers, copied."""
-        weight = None if self.weight is None else self.weight[rows]
-        return Data(self.x[rows], self.y[rows], weight)
-
-
-class Cursor(NamedTuple):
-    """Where training stands: epochs done, steps done in this one, and its sums so far."""
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    loss_sum: float = 0.0
-    weight_sum: float = 0.0
+    @property
+    def cursor(self) -> _core.Cursor: ...
 
 
 class Loop(Protocol):
-    """What `Trainer` asks of either way."""
+    """What training asks of either way."""
 
     batch_size: int
-    cursor: Cursor
-    step_number: int  # of the trainer's next step; set before run and step
 
     def run(
         self,
@@ -77,59 +58,44 @@ class Loop(Protocol):
         """Epochs from the cursor on; their mean losses, and "done", "paused" or "diverged"."""
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
-        """One minibatch; its mean loss before the update."""
+        """One minibatch; its mean loss before the update, which is left out if that is none."""
 
 
-def make_loop(
-    net: Sequential,
-    loss: Any,
-    optimizer: Any,
-    batch_size: int,
-    n_threads: int | None,
-    seed: int,
-) -> Loop:
+def make_loop(parts: Parts, batch_size: int) -> Loop:
     """The compiled way where every part is built in, else the other one."""
-    if compiled(net, loss) and isinstance(optimizer, Optimizer):
-        return CompiledLoop(net, loss, optimizer, batch_size, n_threads, seed)
-    return PythonLoop(net, loss, optimizer, batch_size, n_threads, seed)
+    if compiled(parts.net, parts.loss) and in_core(parts.optimizer):
+        return CompiledLoop(parts, batch_size)
+    return PythonLoop(parts, batch_size)
 
 
-def compiled(net: Sequential, loss: Any) -> bool:
-    """Tell whether a net and a loss can be compiled into one plan."""
-    return isinstance(loss, Loss) and all(isinstance(layer, Layer) for layer in net.layers)
+def settings_of(parts: Parts) -> tuple[Any, ...]:
+    """All that a loop depends on and that can change while the parts are the same objects."""
+    running = parts.optimizer.state_for(parts.net) if in_core(parts.optimizer) else None
+    layers = parts.net.layers
+    return (
+        parts.loss.spec() if in_core(parts.loss) else None,
+        id(running),
+        tuple(id(core) for la in layers if isinstance(la, Layer) for core in la.cores),
+        tuple(getattr(layer, "trainable", True) for layer in layers),
+    )
 
 
 class CompiledLoop:
-    """Whole epochs in the core, which counts the steps itself."""
+    """Whole epochs in the core."""
 
-    step_number = 0
-
-    def __init__(
-        self,
-        net: Sequential,
-        loss: Loss,
-        optimizer: Optimizer,
-        batch_size: int,
-        n_threads: int | None,
-        seed: int,
-    ) -> None:
+    def __init__(self, parts: Parts, batch_size: int) -> None:
         self.batch_size = batch_size
-        state = optimizer.state_for(net)
-        state.set_options(optimizer.options())
+        self.optimizer = parts.optimizer
+        self.running = parts.optimizer.state_for(parts.net)
         self.plan = _core.Plan(
-            state.cores, batch_size, loss.spec(), state.core, n_threads=n_threads, seed=seed
+            self.running.cores,
+            batch_size,
+            parts.loss.spec(),
+            self.running.core,
+            n_threads=parts.n_threads,
+            seed=parts.seed,
         )
-
-    @property
-    def cursor(self) -> Cursor:
-        p = self.plan
-        return Cursor(p.epoch, p.step_in_epoch, p.loss_sum, p.weight_sum)
-
-    @cursor.setter
-    def cursor(self, c: Cursor) -> None:
-        p = self.plan
-        p.epoch, p.step_in_epoch = c.epoch, c.step_in_epoch
-        p.loss_sum, p.weight_sum = c.loss_sum, c.weight_sum
+        self.plan.cursor = parts.cursor
 
     def run(
         self,
@@ -140,31 +106,25 @@ class CompiledLoop:
         momentum: Array | None,
         max_steps: int | None,
     ) -> tuple[list[float], str]:
+        self.running.set_options(self.optimizer.options())
         losses, status = self.plan.fit(
             data.x, data.y, data.weight, epochs, shuffle, lr, momentum, max_steps
         )
         return losses.tolist(), status
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
+        self.running.set_options(self.optimizer.options())
         return self.plan.step(data.x, data.y, data.weight, lr, momentum)
 
 
 class PythonLoop:
     """Minibatch by minibatch through forward, loss, backward and the optimizer's step."""
 
-    def __init__(
-        self,
-        net: Sequential,
-        loss: Any,
-        optimizer: Any,
-        batch_size: int,
-        n_threads: int | None,
-        seed: int,
-    ) -> None:
-        self.net, self.loss, self.optimizer = net, loss, optimizer
-        self.batch_size, self.seed = batch_size, seed
-        self.cursor, self.step_number = Cursor(), 0
-        self.gradients = Gradients(net, loss, batch_size, n_threads, seed)
+    def __init__(self, parts: Parts, batch_size: int) -> None:
+        self.net, self.optimizer, self.batch_size = parts.net, parts.optimizer, batch_size
+        self.seed, self.cursor = parts.seed, parts.cursor
+        self.scheduled = parts.schedule is not None
+        self.gradients = Gradients(parts, batch_size)
         self._good: Array | None = None
 
     def run(
@@ -177,56 +137,73 @@ class PythonLoop:
         max_steps: int | None,
     ) -> tuple[list[float], str]:
         losses: list[float] = []
-        done = 0
+        cursor, done = self.cursor, 0
         for _ in range(epochs):
-            if self.cursor.step_in_epoch == 0:
+            if cursor.step_in_epoch == 0:
                 self._good = self.net.get_flat()
-            order = self._order(len(data), shuffle)
-            for start in range(
-                self.cursor.step_in_epoch * self.batch_size, len(data), self.batch_size
-            ):
+            order = self.order_of(len(data), shuffle)
+            for start in range(cursor.step_in_epoch * self.batch_size, len(data), self.batch_size):
                 if done == max_steps:
                     return losses, "paused"
                 part = data.take(order[start : start + self.batch_size])
                 loss = self.step(part, _at(lr, done), None if momentum is None else momentum[done])
                 if not isfinite(loss):
                     if self._good is not None:
-                        self.net._set_flat(self._good)
+                        self.net.set_flat(self._good)
                     return losses, "diverged"
                 self._count(part, loss)
                 done += 1
-            mass = self.cursor.weight_sum
-            losses.append(self.cursor.loss_sum / mass if mass > 0.0 else 0.0)
-            self.cursor = Cursor(self.cursor.epoch + 1)
+            losses.append(self._end_epoch())
         return losses, "done"
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
-        self.gradients.reseed(self.step_number)
-        self.step_number += 1
+        self.gradients.reseed(self.cursor.step_count)
         loss = self.gradients.compute(data)
-        if isfinite(loss) and mass_of(data) > 0.0:
-            self._update(data, lr, momentum)
+        if isfinite(loss):
+            if data.mass() > 0.0:
+                self._update(data, lr, momentum)
+            self.cursor.step_count += 1
         return loss
 
     def _update(self, data: Data, lr: float, momentum: float | None) -> None:
-        if isinstance(self.optimizer, Optimizer):
-            state = self.optimizer.state_for(self.net)
-            self.optimizer.apply(self.net, state, lr, momentum, mass_of(data))
-            return
-        if hasattr(self.optimizer, "lr") and self.optimizer.lr != lr:
-            self.optimizer.lr = lr
-        self.optimizer.step(self.net)
+        optimizer = self.optimizer
+        if in_core(optimizer):
+            running = optimizer.state_for(self.net)
+            optimizer.apply(self.net, running, lr, momentum, data.mass())
+        elif self.scheduled and hasattr(optimizer, "lr"):
+            base = optimizer.lr
+            optimizer.lr = lr
+            try:
+                optimizer.step(self.net)
+            finally:
+                optimizer.lr = base  # from which the next rates are computed
+        else:
+            optimizer.step(self.net)
 
     def _count(self, data: Data, loss: float) -> None:
-        c, mass = self.cursor, mass_of(data)
-        self.cursor = Cursor(
-            c.epoch, c.step_in_epoch + 1, c.loss_sum + loss * mass, c.weight_sum + mass
-        )
+        mass = data.mass()
+        self.cursor.step_in_epoch += 1
+        self.cursor.loss_sum += loss * mass
+        self.cursor.weight_sum += mass
 
-    def _order(self, n: int, shuffle: bool) -> Array:
+    def _end_epoch(self) -> float:
+        """Move the cursor to the next epoch; the mean loss of the one that ends."""
+        cursor = self.cursor
+        loss = cursor.loss_sum / cursor.weight_sum if cursor.weight_sum > 0.0 else 0.0
+        begin_epoch(cursor, cursor.epoch + 1)
+        return loss
+
+    def order_of(self, n: int, shuffle: bool) -> Array:
+        """The order of ``n`` samples in the epoch under way."""
         if not shuffle:
             return np.arange(n)
         return _core.permutation(n, self.seed, self.cursor.epoch)
+
+
+def begin_epoch(cursor: _core.Cursor, epoch: int) -> None:
+    """Move a cursor to the beginning of an epoch."""
+    cursor.epoch, cursor.step_in_epoch = epoch, 0
+    cursor.loss_sum = cursor.weight_sum = 0.0
 
 
 class Gradients:
@@ -235,15 +212,13 @@ class Gradients:
     A built-in loss on logits meets them even where the net ends with the loss's activation.
     """
 
-    def __init__(
-        self, net: Sequential, loss: Any, batch_size: int, n_threads: int | None, seed: int
-    ) -> None:
-        self.loss, self.seed = loss, seed
-        self.parts = net.split(
-            n_threads=n_threads,
-            seed=seed,
+    def __init__(self, parts: Parts, batch_size: int) -> None:
+        self.loss, self.seed, self.in_core = parts.loss, parts.seed, in_core(parts.loss)
+        self.parts = parts.net.split(
+            n_threads=parts.n_threads,
+            seed=parts.seed,
             rows=batch_size,
-            without_output=isinstance(loss, Loss) and pair(net, loss) == "fused",
+            without_output=isinstance(self.loss, Loss) and pair(parts.net, self.loss) == "fused",
         )
 
     def reseed(self, step_number: int) -> None:
@@ -256,12 +231,18 @@ class Gradients:
         """What the loss takes, as in prediction."""
         return run_predict(self.parts, x)
 
+    def value(self, y: Array, data: Data) -> float:
+        """The mean loss of such outputs."""
+        if self.in_core:
+            return _core.loss_value(self.loss.name, self.loss.param, y, data.y, data.weight)
+        return float(self.loss.forward(y, data.y, data.weight))
+
     def compute(self, data: Data) -> float:
         """The mean loss; 0 where all samples have weight 0, and then there is no gradient."""
-        if mass_of(data) == 0.0:
+        if data.mass() == 0.0:
             return 0.0
         y = run_forward(self.parts, data.x, training=True)
-        if isinstance(self.loss, Loss):
+        if self.in_core:
             dy, loss = self.loss.gradient(y, data.y, data.weight)
         else:
             loss, dy = self.loss.forward(y, data.y, data.weight), self.loss.backward()
@@ -279,25 +260,5 @@ class Gradients:
         return found
 
 
-def pair(net: Sequential, loss: Loss) -> str:
-    """How the net's output goes with the loss.
-
-    "fused": the loss takes the place of the output's activation; "plain": it takes the outputs as
-    they are; "refused": they do not go together.
-    """
-    activation = net.output_activation
-    if activation == "identity":
-        return "plain"
-    # a learnt or drawn slope is a rectifier to the loss
-    name = "relu" if activation in ("prelu", "rrelu") else activation
-    mode = _core.pair_mode(name, loss.name)
-    return "plain" if mode == "chain" else mode
-
-
 def _at(lr: Rate, i: int) -> float:
     return lr if isinstance(lr, float) else float(lr[i])
-
-
-def mass_of(data: Data) -> float:
-    """The weight of a minibatch."""
-    return float(len(data)) if data.weight is None else float(data.weight.sum())

@@ -1,0 +1,117 @@
+"""Samples to train on, checked against the net and the loss that they are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import checks, losses
+from ..checks import Array
+from ..losses import Loss
+from ..network import Sequential
+
+_CLASSIFIES = (losses.SoftmaxCrossEntropy, losses.BinaryCrossEntropy)
+
+Validation = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike] | None
+
+
+@dataclass(frozen=True)
+class Data:
+    """Checked samples: x (n, n_in), y labels (n,) or rows (n, n_out), weight (n,) or None."""
+
+    x: Array
+    y: Array
+    weight: Array | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def slice(self, start: int, stop: int) -> Data:
+        """Some of the samples, not copied."""
+        weight = None if self.weight is None else self.weight[start:stop]
+        return Data(self.x[start:stop], self.y[start:stop], weight)
+
+    def take(self, rows: Array) -> Data:
+        """The samples of these numbers, copied."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Data(self.x[rows], self.y[rows], weight)
+
+    def mass(self) -> float:
+        """The sum of the weights."""
+        return float(len(self)) if self.weight is None else float(self.weight.sum())
+
+
+def classes_for(net: Sequential, loss: Any, known: Array | None, y: ArrayLike) -> Array | None:
+    """The classes that are known, or those that the net gets by being trained on such labels."""
+    if known is not None or not isinstance(loss, _CLASSIFIES):
+        return known
+    classes = checks.find_classes(y, "y")
+    if classes is not None:
+        binary = net.n_out == 1 and isinstance(loss, losses.BinaryCrossEntropy)
+        expected = 2 if binary else net.n_out
+        if len(classes) != expected:
+            raise ValueError(
+                f"y has {len(classes)} different labels; expected {expected}, "
+                "the outputs of the net"
+            )
+    return classes
+
+
+def check(
+    net: Sequential,
+    loss: Any,
+    classes: Array | None,
+    x: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    prefix: str = "",
+) -> Data:
+    """Samples as the core takes them; ``prefix`` stands before the arguments' names in errors."""
+    rows = checks.as_rows(x, prefix + "x", net.dtype, net.n_in)
+    weight = None
+    if sample_weight is not None:
+        name = prefix + "sample_weight"
+        weight = checks.as_weights(sample_weight, name, len(rows), net.dtype)
+    built_in = isinstance(loss, Loss)
+    if built_in:
+        target = loss.targets(y, _n_out(net), net.dtype, classes, prefix + "y")
+    else:
+        target = _plain_targets(y, prefix + "y", net.dtype)
+    if len(target) != len(rows):
+        raise ValueError(
+            f"{prefix}y has {len(target)} rows; expected {len(rows)}, as {prefix}x has"
+        )
+    if built_in:
+        weight = loss.weights(target, weight, net.dtype, classes)
+    return Data(rows, target, weight)
+
+
+def check_validation(
+    net: Sequential, loss: Any, classes: Array | None, validation: Validation
+) -> Data | None:
+    """The argument ``validation`` of ``fit`` as `check` gives it."""
+    if validation is None:
+        return None
+    if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+        raise TypeError(
+            f"validation is {type(validation).__name__}; expected (x, y) or (x, y, sample_weight)"
+        )
+    x, y, *weight = validation
+    return check(net, loss, classes, x, y, weight[0] if weight else None, "validation ")
+
+
+def _n_out(net: Sequential) -> int:
+    if net.n_out is None:
+        raise ValueError("the width of the net's output is not known; expected n_out(n_in)")
+    return net.n_out
+
+
+def _plain_targets(y: ArrayLike, name: str, dtype: str) -> Array:
+    """Targets for a user's loss: integers as they are, other numbers in the net's dtype."""
+    a = checks.as_array(y, name)
+    if a.ndim == 0 or a.size == 0:
+        raise ValueError(f"{name} has shape {a.shape}; expected (batch, ...)")
+    return np.ascontiguousarray(a) if a.dtype.kind in "iub" else checks.as_float(a, name, dtype)
