@@ -154,6 +154,7 @@ class Hold:
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: object) -> None: ...
 
+@final
 class Cursor:
     """Where training stands; fit and the single steps of a plan move it.
 
@@ -175,6 +176,7 @@ class Cursor:
         step_count: int = 0,
     ) -> None: ...
 
+@final
 class Plan:
     """A chain of layers, with a loss and an optimizer or without, as ops over one workspace.
 

@@ -396,6 +396,7 @@ os.register_at_fork(after_in_child=HELD.clear)
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class Hold:
     cdef tuple layers
 

@@ -24,7 +24,8 @@ pytestmark = [
 
 
 def test_order_of_samples_is_kept_while_an_epoch_is_under_way():
-    order = SampleOrder(np.random.RandomState(0), 8)
+    order = SampleOrder()
+    order.begin(np.random.RandomState(0), 8)
     first = order.of_epochs(0, 3)
     again = order.of_epochs(1, 3)
     assert (again[:2] == first[1:]).all()

@@ -50,8 +50,6 @@ class Callback:
         with the state that the last one left, and not only those that go on with it.
     """
 
-    __slots__ = ()
-
     every_steps: int | None = None
     every_seconds: float | None = None
     lasting: bool = False
@@ -85,12 +83,13 @@ class Callback:
 class _Checked(Callback):
     """Base of the callbacks here: settings are checked when they are assigned."""
 
-    __slots__ = ("__weakref__",)
-
     _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         check = self._checks.get(name)
+        if check is None and not name.startswith("_") and type(self).__module__ == __name__:
+            settings = ", ".join(self._checks)
+            raise AttributeError(f"{name} cannot be set; {type(self).__name__} has {settings}")
         super().__setattr__(name, value if check is None else check(value))
 
 
@@ -109,8 +108,6 @@ def _path(path: Any) -> str:
 
 class _Monitor(_Checked):
     """Base of the callbacks that follow one column of the history."""
-
-    __slots__ = ("_best", "monitor")
 
     _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {"monitor": _column}
 
@@ -155,8 +152,6 @@ class EarlyStopping(_Monitor):
     restore_best : bool, default True
         Put the best epoch's weights back at the end of training, however it ends.
     """
-
-    __slots__ = ("_best_epoch", "_waited", "_weights", "min_delta", "patience", "restore_best")
 
     _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {
         **_Monitor._checks,
@@ -218,8 +213,6 @@ class Converged(_Checked):
     tol : float, default 1e-4
     """
 
-    __slots__ = ("_before", "tol")
-
     _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {
         "tol": lambda value: checks.number(value, "tol", 0.0)
     }
@@ -262,13 +255,12 @@ class ModelCheckpoint(_Monitor):
         As in `EarlyStopping`.
     """
 
-    __slots__ = ("_every", "every", "path", "save_best_only")
-
     lasting = True
 
     _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {
         **_Monitor._checks,
         "path": _path,
+        "every": lambda value: value,  # with save_best_only, below
         "save_best_only": lambda value: checks.flag(value, "save_best_only"),
     }
 
@@ -352,8 +344,6 @@ class GradientMonitor(_Checked):
         Euclidean norms of delta (of the mean loss, over the whole batch) and of dE/dW.
     """
 
-    __slots__ = ("_deltas", "_epochs", "_given", "_layers", "_weights", "n")
-
     _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {
         "n": lambda value: checks.positive_int(value, "n")
     }
@@ -429,10 +419,9 @@ class ProgressBar(_Checked):
         Standard error if None.
     """
 
-    __slots__ = ("_line", "_samples", "_started", "force", "stream")
-
     _checks: ClassVar[dict[str, Callable[[Any], Any]]] = {
-        "force": lambda value: checks.flag(value, "force")
+        "force": lambda value: checks.flag(value, "force"),
+        "stream": lambda value: value,
     }
 
     def __init__(self, force: bool = False, stream: IO[str] | None = None) -> None:

@@ -60,6 +60,7 @@ class TrainState:
         "_call",
         "_cursor",
         "_evaluator",
+        "_fast",
         "_fitting",
         "_given_schedule",
         "_goes_on",
@@ -160,6 +161,7 @@ class TrainState:
         """Make all that was compiled anew at its next use."""
         self._loops.clear()
         self._evaluator: Gradients | None = None
+        self._fast: Callable[..., float] | None = None  # a step of the last loop, in the core
 
     # ---- where it stands ----
 

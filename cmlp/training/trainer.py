@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +16,7 @@ from ..errors import DivergenceError
 from ..layers import Layer
 from ..optimizers import LBFGS
 from ..schedules import ScheduleLike
-from . import checkpoint, data
+from . import data
 from .callbacks import ProgressBar
 from .data import Data, Validation
 from .fit import Fit
@@ -27,6 +27,8 @@ from .state import TrainState, check_monitor
 
 if TYPE_CHECKING:
     from os import PathLike
+
+    from .checkpoint import Saved
 
 __all__ = ["Trainer"]
 
@@ -69,9 +71,7 @@ class Trainer(TrainState):
     changed.
     """
 
-    __slots__ = ("_fast",)
-
-    _fast: Callable[..., float] | None
+    __slots__ = ()
 
     # ---- training ----
 
@@ -127,6 +127,8 @@ class Trainer(TrainState):
         DivergenceError
             If the loss becomes NaN or infinite; the weights are those of the last good epoch.
         """
+        from . import checkpoint
+
         with self.hold():
             fit = self._checked_fit(
                 x, y, epochs, batch_size, shuffle, validation, sample_weight, callbacks, progress,
@@ -146,9 +148,11 @@ class Trainer(TrainState):
         sample_weight: ArrayLike | None,
         callbacks: Iterable[Any],
         progress: bool,
-        saved: checkpoint.Saved | None,
+        saved: Saved | None,
     ) -> Fit:
         """The call of ``fit`` for these arguments; changes the net only when all are good."""
+        from . import checkpoint
+
         epochs = checks.positive_int(epochs, "epochs")
         checks.flag(shuffle, "shuffle")
         if saved is not None:
@@ -258,10 +262,6 @@ class Trainer(TrainState):
         finally:
             self.n_threads = before
 
-    def forget_plans(self) -> None:
-        super().forget_plans()
-        self._fast = None
-
     # ---- evaluation ----
 
     def evaluate(
@@ -342,6 +342,8 @@ class Trainer(TrainState):
         RuntimeError
             If another thread is training the net.
         """
+        from . import checkpoint
+
         checkpoint.save(path, self)
 
     @classmethod
@@ -371,6 +373,8 @@ class Trainer(TrainState):
         OSError
             If it cannot be read.
         """
+        from . import checkpoint
+
         return checkpoint.load(cls, path, loss, optimizer, schedule, n_threads)
 
     def __repr__(self) -> str:
