@@ -23,12 +23,12 @@ class Columns(Protocol):
 class Norms(Protocol):
     """Sizes of gradients, epoch by epoch and layer by layer: a `GradientMonitor`."""
 
-    layers: list[str]
-    epochs: list[int]
-
+    @property
+    def layers(self) -> list[str]: ...
+    @property
+    def epochs(self) -> list[int]: ...
     @property
     def delta_norms(self) -> Array: ...
-
     @property
     def weight_norms(self) -> Array: ...
 

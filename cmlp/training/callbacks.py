@@ -386,8 +386,8 @@ class GradientMonitor(_Checked):
         return None
 
     def _record(self, trainer: Training) -> None:
-        x, y = self._given or trainer.first_samples(self.n)
-        deltas, weights = trainer.gradient_norms(x, y)
+        x, y = self._given or (None, None)
+        deltas, weights = trainer.gradient_norms(x, y, self.n)
         self._epochs.append(trainer.epoch)
         self._deltas.append(deltas)
         self._weights.append(weights)

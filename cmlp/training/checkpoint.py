@@ -171,6 +171,8 @@ def check_same(saved: Saved, state: TrainState) -> None:
             raise ValueError(
                 f"resume is a checkpoint of other {name}, {about.get(name)}; expected {now[name]}"
             )
+    if not saved.net.preprocessing.scales_as(state.net.preprocessing):
+        raise ValueError("resume is a checkpoint of another preprocessing; expected the net's")
     wanted, found = type(state.optimizer).__name__, saved.about["optimizer_class"]
     if found != wanted:
         raise ValueError(f"the checkpoint was trained by {found}; expected {wanted}")
@@ -181,6 +183,7 @@ def restore(saved: Saved, state: TrainState) -> None:
     _restore_parts(saved, state)
     state.net.set_flat(saved.net.get_flat())
     state.net.classes, state.net.link = saved.net.classes, saved.net.link
+    state.net.preprocessing = saved.net.preprocessing
     if state.seed != saved.about["seed"]:
         state.seed = saved.about["seed"]
 

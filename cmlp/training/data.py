@@ -70,12 +70,15 @@ def check(
     prefix: str = "",
 ) -> Data:
     """Samples as the core takes them; ``prefix`` stands before the arguments' names in errors."""
-    rows = checks.as_rows(x, prefix + "x", net.dtype, net.n_in)
+    rows = net.preprocessing.rows(x, prefix + "x", net.dtype, net.n_in)
     weight = None
     if sample_weight is not None:
         name = prefix + "sample_weight"
         weight = checks.as_weights(sample_weight, name, len(rows), net.dtype)
     built_in = isinstance(loss, Loss)
+    if net.preprocessing.targets is not None:
+        _check_regression(loss)
+        y = net.preprocessing.standardised(y, prefix + "y")
     if built_in:
         target = loss.targets(y, _n_out(net), net.dtype, classes, prefix + "y")
     else:
@@ -101,6 +104,12 @@ def check_validation(
         )
     x, y, *weight = validation
     return check(net, loss, classes, x, y, weight[0] if weight else None, "validation ")
+
+
+def _check_regression(loss: Any) -> None:
+    """Standardised targets make sense for numbers alone."""
+    if isinstance(loss, Loss) and loss.link is not None:
+        raise ValueError(f"the net standardises its targets; {loss!r} takes classes or counts")
 
 
 def _n_out(net: Sequential) -> int:

@@ -224,10 +224,11 @@ class TrainState:
         )  # fmt: skip
         to.loss_sum, to.weight_sum = cursor.loss_sum, cursor.weight_sum
 
-    def take_classes(self, classes: Array | None) -> None:
-        """Give the net what it gets by being trained: its classes and its link."""
+    def take_classes(self, classes: Array | None, names: tuple[str, ...] | None) -> None:
+        """Give the net what it gets by being trained: its classes, names of features, its link."""
         if classes is not self.net.classes:
             self.net.classes = classes
+        self.net.preprocessing = self.net.preprocessing.named(names)
         if isinstance(self.loss, Loss) and self.loss.link is not None:
             self.net.link = self.loss.link
 
@@ -295,7 +296,10 @@ class TrainState:
         """Loss and metrics on some data."""
         y = self.evaluator.outputs(data.x)
         loss = self.evaluator.value(y, data)
-        metrics = self.loss.metrics(y, data.y) if hasattr(self.loss, "metrics") else {}
+        values = self.net.preprocessing.values
+        metrics = (
+            self.loss.metrics(values(y), values(data.y)) if hasattr(self.loss, "metrics") else {}
+        )
         return {"loss": float(loss), **{k: float(v) for k, v in metrics.items()}}
 
     # ---- copies ----

@@ -15,6 +15,7 @@ from ..checks import Array
 from ..errors import DivergenceError
 from ..layers import Layer
 from ..optimizers import LBFGS
+from ..preprocessing import names_of
 from ..schedules import ScheduleLike
 from . import data
 from .callbacks import ProgressBar
@@ -177,7 +178,7 @@ class Trainer(TrainState):
             raise ValueError("resume is a checkpoint; expected None, as LBFGS begins anew")
         if saved is not None:
             checkpoint.restore(saved, self)
-        self.take_classes(classes)
+        self.take_classes(classes, names_of(x))
         return fit
 
     def train_step(
@@ -217,7 +218,8 @@ class Trainer(TrainState):
         None where these are not arrays as the core wants them: to be converted, or refused with a
         reason.
         """
-        if self._fast is None or self.net.classes is not None:
+        net = self.net
+        if self._fast is None or net.classes is not None or net.preprocessing.scales:
             return None
         try:
             loss: float = self._fast(x, y, sample_weight, self.optimizer.lr, self.loss.target_range)
@@ -232,7 +234,7 @@ class Trainer(TrainState):
         batch = data.check(self.net, self.loss, classes, x, y, sample_weight)
         rates, momenta = self.rates(1), self.momenta(1)
         loop = self.loop_for(len(batch))
-        self.take_classes(classes)
+        self.take_classes(classes, names_of(x))
         self._fast = None
         loss = loop.step(
             batch,
@@ -295,21 +297,28 @@ class Trainer(TrainState):
                 yield i, layer
 
     def first_samples(self, n: int) -> tuple[Array, Array]:
-        """The first samples of the data being trained on, and their targets."""
+        """The first samples of the data being trained on, and their targets, standardised."""
+        trained = self._first_data(n)
+        return trained.x, trained.y
+
+    def _first_data(self, n: int) -> Data:
         if self.fitting is None:
             raise RuntimeError("no call of fit is under way; expected to be asked by a callback")
-        trained = self.fitting.data
-        return trained.x[:n], trained.y[:n]
+        return self.fitting.data.slice(0, n)
 
-    def gradient_norms(self, x: ArrayLike, y: ArrayLike) -> tuple[list[float], list[float]]:
+    def gradient_norms(
+        self, x: ArrayLike | None = None, y: ArrayLike | None = None, n: int = 256
+    ) -> tuple[list[float], list[float]]:
         """Sizes of delta = dE/du and of dE/dW in each layer with parameters.
 
         Nothing is changed but the layers' gradients.
 
         Parameters
         ----------
-        x : array_like of shape (batch, n_in)
-        y : array_like of shape (batch,) or (batch, n_out)
+        x : array_like of shape (batch, n_in), optional
+        y : array_like of shape (batch,) or (batch, n_out), optional
+            The first ``n`` samples that are being trained on, if None.
+        n : int, default 256
 
         Returns
         -------
@@ -317,7 +326,10 @@ class Trainer(TrainState):
             Euclidean norms, from the first layer to the last; NaN for the delta of a layer
             written in Python.
         """
-        batch = data.check(self.net, self.loss, self.net.classes, x, y, None)
+        if x is None or y is None:
+            batch = self._first_data(n)
+        else:
+            batch = data.check(self.net, self.loss, self.net.classes, x, y, None)
         gradients = Gradients(self, len(batch))
         gradients.compute(batch)
         deltas = gradients.deltas()
