@@ -426,8 +426,6 @@ def _assemble(
                 )
             parameters[name][...] = a
     net.classes = _classes(about["classes"])
-    if about["link"] not in (None, "softmax", "sigmoid", "exp"):
-        raise ValueError(f"link is {about['link']!r}")
     net.link, net.metadata = about["link"], about["metadata"]
     if about["format"] == 1:
         net.preprocessing = _from_metadata(net)

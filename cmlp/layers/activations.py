@@ -124,6 +124,7 @@ class LeakyReLU(Activation):
         onnx=lambda g, x, slope: g.add("PRelu", x, g.constant(np.ravel(slope))),
         torch=TorchForm("LeakyReLU", {"negative_slope": "slope"}),
     )
+    slope: float
 
     def __init__(self, slope: float = 0.01) -> None:
         super().__init__()
@@ -155,6 +156,7 @@ class ELU(Activation):
         onnx=_onnx_elu,
         torch=TorchForm("ELU", {"alpha": "alpha"}),
     )
+    alpha: float
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
