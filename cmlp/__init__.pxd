@@ -10,7 +10,7 @@ cdef extern from "cmlp.h" nogil:
     const char *CMLP_VERSION
     ctypedef enum cmlp_status:
         CMLP_OK, CMLP_PAUSED, CMLP_STOPPED, CMLP_DIVERGED
-        CMLP_E_MEMORY, CMLP_E_ARGUMENT, CMLP_E_PAIR, CMLP_E_BUSY
+        CMLP_E_MEMORY, CMLP_E_ARGUMENT, CMLP_E_PAIR, CMLP_E_BUSY, CMLP_E_FORKED
     ctypedef enum cmlp_dtype:
         CMLP_F32, CMLP_F64
     ctypedef enum cmlp_pair:

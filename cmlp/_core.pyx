@@ -30,6 +30,8 @@ cdef int check(cmlp_status status) except -1:
         raise MemoryError("cmlp could not allocate its buffers")
     if status == CMLP_E_BUSY:
         raise RuntimeError("these layers are being trained by another call")
+    if status == CMLP_E_FORKED:
+        raise RuntimeError("forked by a signal handler during this call, whose threads stayed with the parent")
     if status == CMLP_E_PAIR:
         raise ValueError("this loss does not go with that output activation")
     raise ValueError("sizes or settings that make no sense")

@@ -46,7 +46,9 @@ typedef enum {
     CMLP_E_MEMORY = -1,      /* an allocation failed */
     CMLP_E_ARGUMENT = -2,    /* a size, name or range that makes no sense */
     CMLP_E_PAIR = -3,        /* this loss does not go with that output activation */
-    CMLP_E_BUSY = -4         /* a layer is being trained by another call */
+    CMLP_E_BUSY = -4,        /* a layer is being trained by another call */
+    CMLP_E_FORKED = -5       /* in the child of a fork that the poll function made: the other threads of the
+                                call stayed with the parent, and its layers may be in the middle of a step */
 } cmlp_status;
 
 typedef enum { CMLP_F32, CMLP_F64 } cmlp_dtype;

@@ -196,10 +196,10 @@ static cmlp_status run_fit(fit *f)
     if (!status) {
         f->poll.ask = f->run->poll, f->poll.ctx = f->run->poll_ctx;
         f->poll.next = f->run->poll ? cmlp_now() + POLL_SECONDS : 0.0;
-        cmlp_parallel(plan->layout->threads, fit_share, f);
+        int whole = cmlp_parallel(plan->layout->threads, fit_share, f);
         if (plan->opt)
             plan->opt->steps += f->done;
-        status = f->status;
+        status = whole ? f->status : CMLP_E_FORKED;
         /* The last update of all is the one that no loss has judged. */
         if (f->keep_good && status == CMLP_OK && !finite_parameters(plan))
             status = CMLP_DIVERGED;

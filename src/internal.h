@@ -21,15 +21,24 @@ static inline size_t cmlp_max(size_t a, size_t b) { return a > b ? a : b; }
 
 const cmlp_kernels *cmlp_kernels_for(cmlp_dtype dtype);
 
-/* ---- threads.c ---- */
+/* ---- processors.c ---- */
 
-typedef void cmlp_thread_fn(void *ctx, int thread, int n_threads);
-/* Runs fn in n threads, the caller among them as thread 0; denormals are flushed meanwhile. */
-void cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx);
-/* The number of threads that cmlp_parallel will start for this wish (0: the default). */
+/* The number of threads that a call may use now for this wish (0: the default). */
 int cmlp_threads_for(int wanted);
 /* The same, but one for each per_thread of the work at most. */
 int cmlp_threads_worth(int wanted, double work, double per_thread);
+
+/* ---- threads.c ---- */
+
+typedef void cmlp_thread_fn(void *ctx, int thread, int n_threads);
+/* Runs fn in a team of n threads, the caller among them as thread 0; or of fewer, as n_threads tells fn,
+ * where the caller may use no more, others are at work, or the system gives no more.  Meanwhile floating
+ * point is in a mode of our own: denormals are flushed. */
+int cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx);
+/* Whether the calling thread, the leader of a team, is in the child of a fork since the team began.  The
+ * others are not there: barriers let it through, it should return soon, and cmlp_parallel returns 0 instead
+ * of 1. */
+int cmlp_orphaned(void);
 /* Seconds on a clock that only goes forward. */
 double cmlp_now(void);
 

@@ -17,7 +17,7 @@ static inline void poll_caller(poller *p)
 {
     if (!p->ask || cmlp_now() < p->next)
         return;
-    if (p->ask(p->ctx))
+    if (p->ask(p->ctx) || cmlp_orphaned())
         atomic_store_explicit(&p->stop, 1, memory_order_relaxed);
     p->next = cmlp_now() + POLL_SECONDS;
 }

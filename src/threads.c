@@ -1,12 +1,11 @@
-/* Threads: the only file that knows OpenMP, which says how many to use; without it everything runs on the
- * calling thread.  The threads themselves are the library's own, but on Windows: OpenMP's spin for
- * milliseconds after each use and take processors away from other libraries' threads, and do not survive a
- * fork. */
+/* Teams of threads, and how their members wait for each other.  The threads are the library's own, but for
+ * Windows: OpenMP's spin for milliseconds after each use, which takes processors away from other libraries'
+ * threads, and they do not survive a fork.  Here and in processors.c alone OpenMP is known. */
 #define _GNU_SOURCE
 #include "internal.h"
+#include "processors.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #ifdef _OPENMP
 #include <omp.h>
@@ -26,83 +25,6 @@
 #include <immintrin.h>
 #endif
 
-static atomic_int limited = 1;
-
-int cmlp_has_openmp(void)
-{
-#ifdef _OPENMP
-    return 1;
-#else
-    return 0;
-#endif
-}
-
-void cmlp_limit_threads(int on) { atomic_store(&limited, on); }
-
-#ifdef _OPENMP
-/* Processors that the control group lets this process use; 0: no limit known. */
-static int cgroup_processors(void)
-{
-    static const char *const files[] = {"/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"};
-    for (int i = 0; i < 2; i++) {
-        FILE *f = fopen(files[i], "r");
-        double quota = 0, period = 100000;
-        int got = f ? fscanf(f, "%lf %lf", &quota, &period) : 0;
-        if (f)
-            fclose(f);
-        if (got >= 1 && quota > 0 && period > 0)
-            return quota < period ? 1 : (int)((quota + period - 1) / period);
-    }
-    return 0;
-}
-
-static int processors(void)
-{
-    static atomic_int limit = -1;
-    int most = atomic_load(&limit);
-    if (most < 0) {
-        most = cgroup_processors();
-        atomic_store(&limit, most);
-    }
-    int n = omp_get_num_procs();
-    return most > 0 && most < n ? most : n;
-}
-#endif
-
-int cmlp_default_threads(void)
-{
-#ifdef _OPENMP
-    int n = omp_get_max_threads(), most = processors();
-    return n < most ? n : most;
-#else
-    return 1;
-#endif
-}
-
-int cmlp_threads_for(int wanted)
-{
-#ifdef _OPENMP
-    if (omp_in_parallel())
-        return 1;
-    if (wanted <= 0)
-        return cmlp_default_threads();
-    return atomic_load(&limited) && wanted > processors() ? processors() : wanted;
-#else
-    (void)wanted;
-    return 1;
-#endif
-}
-
-int cmlp_threads_worth(int wanted, double work, double per_thread)
-{
-    /* To ask the system for its processors takes as long as some predictions. */
-    double most = work / per_thread;
-    if (most < 2.0)
-        return 1;
-    int n = cmlp_threads_for(wanted);
-    return n <= most ? n : (int)most;
-}
-
 double cmlp_now(void)
 {
     struct timespec t;
@@ -110,19 +32,22 @@ double cmlp_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Denormals cost a hundred cycles each and carry nothing: flushed inside, the caller's mode put back. */
+/* ---- the processor's floating-point mode ---- */
+
+/* The same in every thread, whatever the caller's: rounding to nearest, no traps, and denormals flushed,
+ * which carry nothing and cost a hundred cycles each.  The caller's mode and exception flags are put back. */
 typedef uint64_t fp_mode;
 
-static fp_mode flush_denormals(void)
+static fp_mode set_mode(void)
 {
 #if defined(__x86_64__)
     fp_mode old = _mm_getcsr();
-    _mm_setcsr((unsigned)old | 0x8040u);
+    _mm_setcsr(0x1F80u | 0x8040u); /* all exceptions masked; flush to zero, denormals are zeros */
     return old;
 #elif defined(__aarch64__)
     fp_mode old;
     __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-    __asm__ volatile("msr fpcr, %0" : : "r"(old | (1u << 24)));
+    __asm__ volatile("msr fpcr, %0" : : "r"((fp_mode)1 << 24)); /* flush to zero */
     return old;
 #else
     return 0;
@@ -139,6 +64,21 @@ static void restore_mode(fp_mode old)
     (void)old;
 #endif
 }
+
+static void run(cmlp_thread_fn *fn, void *ctx, int thread, int n_threads)
+{
+    fp_mode old = set_mode();
+    fn(ctx, thread, n_threads);
+    restore_mode(old);
+}
+
+/* ---- forks ---- */
+
+/* A thread that leads a team may fork, from its poll function.  In the child the leader is alone: barriers
+ * let it through, so that its call comes to an end. */
+static _Thread_local int leading, orphaned;
+
+int cmlp_orphaned(void) { return orphaned; }
 
 /* ---- waiting ---- */
 
@@ -187,16 +127,20 @@ static void sleep_while(cmlp_gate *gate, int value)
     atomic_fetch_sub(&gate->sleepers, 1);
 }
 
-static void wait_while(cmlp_gate *gate, int value)
+/* 1 once the gate has another value; 0 in the child of a fork, where nobody is left to change it. */
+static int wait_while(cmlp_gate *gate, int value)
 {
     for (int i = 0; atomic_load_explicit(&gate->value, memory_order_acquire) == value; i++) {
         if (i < SPINS)
             relax();
         else if (i < SPINS + YIELDS)
             yield();
+        else if (orphaned)
+            return 0;
         else
             sleep_while(gate, value);
     }
+    return 1;
 }
 
 static void set_gate(cmlp_gate *gate, int value)
@@ -221,127 +165,257 @@ void cmlp_wait(cmlp_barrier *barrier, int n_threads)
     if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) == n_threads - 1) {
         atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
         set_gate(&barrier->phase, phase + 1);
-    } else {
-        wait_while(&barrier->phase, phase);
+    } else if (!wait_while(&barrier->phase, phase)) {
+        atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
     }
 }
 
 /* ---- workers ---- */
 
-static void run(cmlp_thread_fn *fn, void *ctx, int thread, int n_threads)
-{
-    fp_mode old = flush_denormals();
-    fn(ctx, thread, n_threads);
-    restore_mode(old);
-}
-
 #ifndef _WIN32
+/* The least stack of a worker: several times what the deepest call takes.  The system's default is more,
+ * unless `ulimit -s` says otherwise. */
+#define WORKER_STACK ((size_t)256 << 10)
+/* Most workers, however many are asked for with the limit off. */
+#define MOST_WORKERS 1024
+
 typedef struct worker {
-    struct worker *next; /* in the list of the idle ones */
-    cmlp_gate busy;
+    struct worker *next, *next_of_team;
+    pthread_t id;
+    cmlp_processors set;  /* where it may run */
+    int taken;            /* by a team */
+    cmlp_gate state;      /* IDLE, BUSY or LEAVING */
     cmlp_thread_fn *fn;
     void *ctx;
     int thread, n_threads;
 } worker;
 
-static pthread_mutex_t idle_lock = PTHREAD_MUTEX_INITIALIZER;
-static worker *idle;
+enum { IDLE, BUSY, LEAVING };
+
+/* All workers, taken or not. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static worker *workers;
+static int n_workers;
+static int unloaded;
 
 static void *serve(void *arg)
 {
     worker *w = arg;
     for (;;) {
-        wait_while(&w->busy, 0);
+        wait_while(&w->state, IDLE);
+        if (atomic_load(&w->state.value) == LEAVING)
+            return NULL;
         run(w->fn, w->ctx, w->thread, w->n_threads);
-        set_gate(&w->busy, 0);
+        set_gate(&w->state, IDLE);
     }
-    return NULL;
 }
 
-/* Signals go to the caller's own threads.  NULL where the system gives no more threads. */
+/* The signals that a worker leaves to the program's threads: all but those of its own faults, for which a
+ * program may have handlers (garbage collectors that protect pages, crash reports). */
+static void block_signals(sigset_t *before)
+{
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+    sigset_t set;
+    sigfillset(&set);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        sigdelset(&set, own[i]);
+    pthread_sigmask(SIG_SETMASK, &set, before);
+}
+
+static int start(worker *w)
+{
+    pthread_attr_t attr;
+    sigset_t before;
+    size_t size = 0;
+    if (pthread_attr_init(&attr))
+        return 0;
+    pthread_attr_getstacksize(&attr, &size);
+    if (size < WORKER_STACK)
+        pthread_attr_setstacksize(&attr, WORKER_STACK);
+    block_signals(&before);
+    int failed = pthread_create(&w->id, &attr, serve, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return !failed;
+}
+
+/* NULL where the system gives no more threads. */
 static worker *new_worker(void)
 {
-    worker *w = cmlp_alloc(sizeof *w);
-    pthread_t id;
-    sigset_t all, before;
+    worker *w = n_workers < MOST_WORKERS ? cmlp_alloc(sizeof *w) : NULL;
     if (!w)
         return NULL;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&id, NULL, serve, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed) {
+    if (!start(w)) {
         cmlp_free(w);
         return NULL;
     }
-    pthread_detach(id);
+    w->next = workers;
+    workers = w;
+    n_workers++;
     return w;
 }
 
-static worker *take_worker(void)
+static int same_set(const cmlp_processors *a, const cmlp_processors *b)
 {
-    pthread_mutex_lock(&idle_lock);
-    worker *w = idle;
-    if (w)
-        idle = w->next;
-    pthread_mutex_unlock(&idle_lock);
-    return w ? w : new_worker();
+    return a->bytes == b->bytes && !memcmp(a->bits, b->bits, a->bytes);
 }
 
-static void put_back(worker *w)
+static int sets_meet(const cmlp_processors *a, const cmlp_processors *b)
 {
-    pthread_mutex_lock(&idle_lock);
-    w->next = idle;
-    idle = w;
-    pthread_mutex_unlock(&idle_lock);
+    for (size_t i = 0; i < a->bytes / sizeof *a->bits; i++)
+        if (a->bits[i] & b->bits[i])
+            return 1;
+    return !a->bytes || !b->bytes;
+}
+
+/* Workers of other teams on some of these processors. */
+static int busy_on(const cmlp_processors *set)
+{
+    int n = 0;
+    for (const worker *w = workers; w; w = w->next)
+        n += w->taken && sets_meet(&w->set, set);
+    return n;
+}
+
+/* One that is idle, best where it has run already; or a new one. */
+static worker *find_worker(const cmlp_processors *set)
+{
+    worker *found = NULL;
+    for (worker *w = workers; w; w = w->next)
+        if (!w->taken && (!found || same_set(&w->set, set)))
+            found = w;
+    return found ? found : new_worker();
+}
+
+static void move_to(worker *w, const cmlp_processors *set)
+{
+#ifdef __linux__
+    if (set->bytes && !same_set(&w->set, set))
+        pthread_setaffinity_np(w->id, set->bytes, (const cpu_set_t *)set->bits);
+#endif
+    w->set = *set;
+}
+
+/* A list of up to n workers; fewer where others are at work on the same processors. */
+static worker *take_team(int n, int most, const cmlp_processors *set, int *taken)
+{
+    worker *team = NULL;
+    pthread_mutex_lock(&lock);
+    int room = most == INT_MAX ? n : most - 1 - busy_on(set);
+    *taken = 0;
+    while (!unloaded && *taken < n && *taken < room) {
+        worker *w = find_worker(set);
+        if (!w)
+            break;
+        move_to(w, set);
+        w->taken = 1;
+        w->next_of_team = team;
+        team = w;
+        ++*taken;
+    }
+    pthread_mutex_unlock(&lock);
+    return team;
+}
+
+static void give_back(worker *team)
+{
+    pthread_mutex_lock(&lock);
+    for (; team; team = team->next_of_team)
+        team->taken = 0;
+    pthread_mutex_unlock(&lock);
 }
 
 /* The parent's workers do not exist in a child, which makes its own. */
-static void before_fork(void) { pthread_mutex_lock(&idle_lock); }
-static void in_parent(void) { pthread_mutex_unlock(&idle_lock); }
+static void before_fork(void) { pthread_mutex_lock(&lock); }
+static void in_parent(void) { pthread_mutex_unlock(&lock); }
 static void in_child(void)
 {
-    idle = NULL;
-    pthread_mutex_unlock(&idle_lock);
+    orphaned = leading;
+    while (workers) {
+        worker *w = workers;
+        workers = w->next;
+        cmlp_free(w);
+    }
+    n_workers = 0;
+    pthread_mutex_unlock(&lock);
 }
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void watch_forks(void) { pthread_atfork(before_fork, in_parent, in_child); }
 
-#define MOST_THREADS 256
-
-void cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx)
+/* Idle workers wait in this file's code: they leave before it is unloaded (dlclose of a plug-in that has the
+ * library in it), and at exit.  Those at work then, for another thread that is still in a call, end with the
+ * process; a plug-in must not be unloaded under a call.  A signal handler that calls exit may have
+ * interrupted the holder of the lock. */
+#ifdef __ELF__
+__attribute__((destructor(101))) /* after the program's own destructors, which may still use the library */
+#else
+__attribute__((destructor))
+#endif
+static void unload(void)
 {
-    if (n <= 1) {
-        run(fn, ctx, 0, 1);
+    worker *leaving = NULL, **at = &workers;
+    if (pthread_mutex_trylock(&lock))
         return;
+    unloaded = 1;
+    while (*at) {
+        worker *w = *at;
+        if (w->taken) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        w->next = leaving;
+        leaving = w;
     }
-    worker *team[MOST_THREADS];
-    int others = 0;
-    pthread_once(&once, watch_forks);
-    while (others < n - 1 && others < MOST_THREADS && (team[others] = take_worker()))
-        others++;
-    for (int i = 0; i < others; i++) {
-        worker *w = team[i];
-        w->fn = fn, w->ctx = ctx, w->thread = i + 1, w->n_threads = others + 1;
-        set_gate(&w->busy, 1);
-    }
-    run(fn, ctx, 0, others + 1);
-    for (int i = 0; i < others; i++) {
-        wait_while(&team[i]->busy, 1);
-        put_back(team[i]);
+    pthread_mutex_unlock(&lock);
+    for (worker *w = leaving; w; w = w->next)
+        set_gate(&w->state, LEAVING);
+    while (leaving) {
+        worker *w = leaving;
+        leaving = w->next;
+        pthread_join(w->id, NULL);
+        cmlp_free(w);
     }
 }
+
+int cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx)
+{
+    cmlp_processors set;
+    int most = n > 1 ? cmlp_most_threads(&set) : 1, others = 0, thread = 0;
+    if (most == 1) {
+        run(fn, ctx, 0, 1);
+        return 1;
+    }
+    pthread_once(&once, watch_forks);
+    worker *team = take_team(n - 1, most, &set, &others);
+    for (worker *w = team; w; w = w->next_of_team) {
+        w->fn = fn, w->ctx = ctx, w->thread = ++thread, w->n_threads = others + 1;
+        set_gate(&w->state, BUSY);
+    }
+    leading = others;
+    run(fn, ctx, 0, others + 1);
+    leading = 0;
+    if (orphaned) { /* the team stayed with the parent */
+        orphaned = 0;
+        return 0;
+    }
+    for (worker *w = team; w; w = w->next_of_team)
+        wait_while(&w->state, BUSY);
+    give_back(team);
+    return 1;
+}
 #else
-void cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx)
+int cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx)
 {
 #ifdef _OPENMP
     if (n > 1) {
 #pragma omp parallel num_threads(n)
         run(fn, ctx, omp_get_thread_num(), omp_get_num_threads());
-        return;
+        return 1;
     }
 #endif
     (void)n;
     run(fn, ctx, 0, 1);
+    return 1;
 }
 #endif

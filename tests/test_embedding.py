@@ -5,55 +5,22 @@ The commands are those of the page on embedding, run in a copy of the examples.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
+from native import INCLUDE, LIBRARY, ROOT, needs_compiler, run, tool
 
 import cmlp
 
-ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "embedding.md"
-INCLUDE = Path(cmlp.get_include())
-LIBRARY = Path(cmlp.get_library_dir())
-PATH = os.pathsep.join(
-    [str(Path(sys.executable).parent), sysconfig.get_path("scripts"), os.environ["PATH"]]
-)
 WORD = re.compile(r"\b(?:cmlp|CMLP)_\w+")
 
-# Programs would have to be linked with the sanitizer too.
-SPECIAL = any(
-    word in file.read_bytes() for file in LIBRARY.glob("*.a") for word in (b"__asan_", b"__gcov_")
-)
-
-pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a shell"),
-    pytest.mark.skipif(SPECIAL, reason="the library is built for a sanitizer or for coverage"),
-]
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name, path=PATH)
-    if found is None:
-        pytest.skip(f"no {name}")
-    return found
-
-
-def run(*command: str | Path, **settings) -> str:
-    """What a command prints; fails with its errors if it fails."""
-    settings["env"] = {**os.environ, "PATH": PATH, **settings.get("env", {})}
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **settings
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}"
-    return done.stdout
+pytestmark = needs_compiler
 
 
 def blocks(language: str, word: str) -> str:

@@ -13,7 +13,7 @@
 #include <cpuid.h>
 #endif
 
-static unsigned long n_checks, n_failures;
+static atomic_ulong n_checks, n_failures; /* threads check too */
 
 void check_result(int ok, const char *file, int line, const char *format, ...)
 {
@@ -166,6 +166,7 @@ static int run_set(const char *isa)
     test_plans();
     test_nets();
     test_memory();
+    test_teams();
     return 0;
 }
 

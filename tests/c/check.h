@@ -61,5 +61,6 @@ void test_plans(void);
 void test_nets(void);
 void test_memory(void);
 void test_rng(void); /* the same for every set */
+void test_teams(void);
 
 #endif
