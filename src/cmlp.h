@@ -70,9 +70,11 @@ cmlp_status cmlp_set_isa(const char *name);
 /* A CMLP_ISA that cannot be used, or NULL. */
 const char *cmlp_isa_refused(void);
 int cmlp_has_openmp(void);
-/* Threads that are used when 0 is asked for: affinity, cgroup limit and OMP_NUM_THREADS. */
+/* Threads that the calling thread gets where 0 is asked for: as many as its affinity, the control groups,
+ * OMP_THREAD_LIMIT and OMP_NUM_THREADS allow; 1 within an OpenMP region. */
 int cmlp_default_threads(void);
-/* With limit off, more threads than processors are really started (tests); on is the default. */
+/* 0: calls get as many threads as they ask for, for tests on few processors.  1, the default: no more than
+ * the calling thread has processors. */
 void cmlp_limit_threads(int on);
 
 /* ---- what there is, by name; -1 or NULL where unknown ---- */
