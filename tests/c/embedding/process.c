@@ -123,7 +123,7 @@ static int use_plan(const recipe *r, int n_threads, int training)
         data.n = r->batch;
         if (training) {
             failed |= job_failed(cmlp_step(plan, &data, 0.01, 0.9, &loss), "step");
-            failed |= job_failed(cmlp_optimizer_step(optimizer, 0.01), "optimizer step");
+            failed |= job_failed(cmlp_optimizer_step(optimizer, 0.01, 64.0), "optimizer step");
         } else {
             failed |= job_failed(cmlp_gradient(plan, &data, &loss), "gradient");
             failed |= job_failed(cmlp_forward(plan, r->batch, x, 1, y), "forward");
