@@ -10,7 +10,7 @@ cdef extern from "cmlp.h" nogil:
     const char *CMLP_VERSION
     ctypedef enum cmlp_status:
         CMLP_OK, CMLP_PAUSED, CMLP_STOPPED, CMLP_DIVERGED
-        CMLP_E_MEMORY, CMLP_E_ARGUMENT, CMLP_E_PAIR, CMLP_E_BUSY, CMLP_E_FORKED
+        CMLP_E_MEMORY, CMLP_E_ARGUMENT, CMLP_E_PAIR, CMLP_E_BUSY, CMLP_E_FORKED, CMLP_E_FILE, CMLP_E_FORMAT
     ctypedef enum cmlp_dtype:
         CMLP_F32, CMLP_F64
     ctypedef enum cmlp_pair:
@@ -30,6 +30,9 @@ cdef extern from "cmlp.h" nogil:
     ctypedef enum cmlp_optimizer_kind:
         CMLP_SGD, CMLP_ADAM, CMLP_ADAMW, CMLP_RMSPROP, CMLP_ADAGRAD, CMLP_N_OPTIMIZERS
     double CMLP_NO_PARAM
+
+    const char *cmlp_strerror(cmlp_status status)
+    const char *cmlp_last_error()
 
     const char *const *cmlp_isas()
     const char *cmlp_isa()
@@ -77,19 +80,25 @@ cdef extern from "cmlp.h" nogil:
     int cmlp_layer_parts(const cmlp_layer *layer)
     const cmlp_part *cmlp_layer_part(const cmlp_layer *layer, int part)
     size_t cmlp_layer_count(const cmlp_layer *layer, int part)
-    void cmlp_layer_set(cmlp_layer *layer, int part, const void *values)
-    void cmlp_layer_get(const cmlp_layer *layer, int part, void *values)
+    cmlp_status cmlp_layer_set(cmlp_layer *layer, int part, const void *values)
+    cmlp_status cmlp_layer_get(const cmlp_layer *layer, int part, void *values)
     cmlp_status cmlp_layer_set_grad(cmlp_layer *layer, int part, const void *values)
-    void cmlp_layer_get_grad(const cmlp_layer *layer, int part, void *values)
+    cmlp_status cmlp_layer_get_grad(const cmlp_layer *layer, int part, void *values)
     void cmlp_layer_set_trainable(cmlp_layer *layer, int on)
     int cmlp_layer_trainable(const cmlp_layer *layer)
     cmlp_status cmlp_layers_join(cmlp_layer **layers, size_t n_layers)
     size_t cmlp_flat_count(cmlp_layer **layers, size_t n_layers)
-    void cmlp_flat_get(cmlp_layer **layers, size_t n_layers, cmlp_what what, void *values)
+    cmlp_status cmlp_flat_get(cmlp_layer **layers, size_t n_layers, cmlp_what what, void *values)
     cmlp_status cmlp_flat_set(cmlp_layer **layers, size_t n_layers, cmlp_what what, const void *values)
     cmlp_status cmlp_flat_lerp(cmlp_layer **layers, cmlp_layer **others, size_t n_layers, double tau)
     cmlp_status cmlp_layers_hold(cmlp_layer **layers, size_t n_layers)
     void cmlp_layers_release(cmlp_layer **layers, size_t n_layers)
+
+    ctypedef enum cmlp_initializer:
+        CMLP_HE_NORMAL, CMLP_HE_UNIFORM, CMLP_XAVIER_NORMAL, CMLP_XAVIER_UNIFORM
+        CMLP_GLOROT_NORMAL, CMLP_GLOROT_UNIFORM
+    cmlp_status cmlp_layer_init(cmlp_layer *layer, cmlp_initializer init, uint64_t seed, uint64_t stream)
+    cmlp_status cmlp_init_layers(cmlp_layer **layers, size_t n_layers, uint64_t seed)
 
     ctypedef struct cmlp_optimizer:
         pass
@@ -97,15 +106,26 @@ cdef extern from "cmlp.h" nogil:
         int kind
         double momentum, nesterov, weight_decay, l1, beta1, beta2, eps, rho, clip_value, clip_norm
         double decay_over_batch, eps_inside
+    cmlp_optimizer_spec cmlp_optimizer_defaults(int kind)
     cmlp_status cmlp_optimizer_new(const cmlp_optimizer_spec *spec, cmlp_layer **layers, size_t n_layers,
                                    cmlp_optimizer **out)
     void cmlp_optimizer_free(cmlp_optimizer *opt)
     cmlp_optimizer_spec *cmlp_optimizer_settings(cmlp_optimizer *opt)
     uint64_t cmlp_optimizer_steps(const cmlp_optimizer *opt)
     void cmlp_optimizer_set_steps(cmlp_optimizer *opt, uint64_t steps)
-    void cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, void *values)
-    void cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, const void *values)
+    cmlp_status cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, void *values)
+    cmlp_status cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, const void *values)
     cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr, double weight_sum)
+
+    ctypedef struct cmlp_model:
+        cmlp_dtype dtype
+        uint64_t seed
+        size_t n_layers
+        cmlp_layer **layers
+        char *about
+    cmlp_status cmlp_load(const char *path, cmlp_model *model)
+    void cmlp_model_free(cmlp_model *model)
+    cmlp_status cmlp_save(const char *path, const cmlp_model *model)
 
     ctypedef struct cmlp_plan:
         pass

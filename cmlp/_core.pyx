@@ -23,18 +23,17 @@ cdef tuple SLOT_NAMES = (("velocity",), ("m", "v"), ("m", "v"), ("v", "velocity"
 # ---- errors ----
 
 cdef int check(cmlp_status status) except -1:
-    """Raise for an error of the C library."""
+    """Raise for an error of the C library, whose message names the argument."""
     if status >= 0:
         return 0
     if status == CMLP_E_MEMORY:
         raise MemoryError("cmlp could not allocate its buffers")
     if status == CMLP_E_BUSY:
         raise RuntimeError("these layers are being trained by another call")
+    text = cmlp_last_error().decode(errors="replace")
     if status == CMLP_E_FORKED:
-        raise RuntimeError("forked by a signal handler during this call, whose threads stayed with the parent")
-    if status == CMLP_E_PAIR:
-        raise ValueError("this loss does not go with that output activation")
-    raise ValueError("sizes or settings that make no sense")
+        raise RuntimeError(text)
+    raise ValueError(text)
 
 
 cdef int activation_id(str name) except -1:
@@ -306,18 +305,18 @@ cdef class Layer:
     def get(self, str name):
         cdef int part = self.part(name)
         cdef cnp.ndarray out = self.empty(part)
-        cmlp_layer_get(self.ptr, part, cnp.PyArray_DATA(out))
+        check(cmlp_layer_get(self.ptr, part, cnp.PyArray_DATA(out)))
         out.flags.writeable = False
         return out
 
     def set(self, str name, value):
         cdef int part = self.part(name)
-        cmlp_layer_set(self.ptr, part, cnp.PyArray_DATA(self.packable(name, value)))
+        check(cmlp_layer_set(self.ptr, part, cnp.PyArray_DATA(self.packable(name, value))))
 
     def get_grad(self, str name):
         cdef int part = self.part(name)
         cdef cnp.ndarray out = self.empty(part)
-        cmlp_layer_get_grad(self.ptr, part, cnp.PyArray_DATA(out))
+        check(cmlp_layer_get_grad(self.ptr, part, cnp.PyArray_DATA(out)))
         out.flags.writeable = False
         return out
 
@@ -367,7 +366,7 @@ cdef class LayerList:
 
     def get(self, bint gradients=False):
         cdef cnp.ndarray values = new_array(typenum_of((<Layer>self.layers[0]).type), self.n_parameters)
-        cmlp_flat_get(self.ptr, self.n, CMLP_GRADIENTS if gradients else CMLP_VALUES, cnp.PyArray_DATA(values))
+        check(cmlp_flat_get(self.ptr, self.n, CMLP_GRADIENTS if gradients else CMLP_VALUES, cnp.PyArray_DATA(values)))
         return values
 
     def set(self, values, bint gradients=False):
@@ -452,14 +451,11 @@ cdef int fill_settings(cmlp_optimizer_spec *spec, dict options) except -1:
 
 
 cdef cmlp_optimizer_spec settings_of(str kind, dict options) except *:
-    cdef cmlp_optimizer_spec spec
-    spec.kind = cmlp_optimizer_id(kind.encode())
-    if spec.kind < 0:
+    cdef int number = cmlp_optimizer_id(kind.encode())
+    if number < 0:
         names = [cmlp_optimizer_name(i).decode() for i in range(CMLP_N_OPTIMIZERS)]
         raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(names)}")
-    spec.momentum = spec.nesterov = spec.weight_decay = spec.l1 = spec.clip_value = spec.clip_norm = 0.0
-    spec.decay_over_batch = spec.eps_inside = 0.0
-    spec.beta1, spec.beta2, spec.eps, spec.rho = 0.9, 0.999, 1e-8, 0.9
+    cdef cmlp_optimizer_spec spec = cmlp_optimizer_defaults(number)
     fill_settings(&spec, options)
     return spec
 
@@ -498,7 +494,7 @@ cdef class State:
         cdef cnp.ndarray values
         for slot, name in enumerate(SLOT_NAMES[cmlp_optimizer_settings(self.ptr).kind]):
             values = np.empty(self.of.n_parameters, self.layers[0].dtype)
-            cmlp_optimizer_get_slot(self.ptr, slot, cnp.PyArray_DATA(values))
+            check(cmlp_optimizer_get_slot(self.ptr, slot, cnp.PyArray_DATA(values)))
             found[name] = values
         return found
 
@@ -512,7 +508,7 @@ cdef class State:
             if flat[name].shape != (total,):
                 raise ValueError(f"slots: {name} has shape {flat[name].shape}, expected ({total},)")
         for slot, name in enumerate(names):
-            cmlp_optimizer_set_slot(self.ptr, slot, cnp.PyArray_DATA(<cnp.ndarray>flat[name]))
+            check(cmlp_optimizer_set_slot(self.ptr, slot, cnp.PyArray_DATA(<cnp.ndarray>flat[name])))
 
     def step(self, double lr, double weight_sum=1.0):
         check_rate("lr", lr)

@@ -20,6 +20,40 @@ typedef struct {
     int flag;
 } job;
 
+/* ---- arguments ---- */
+
+static cmlp_status check_shape(const cmlp_shape *shape)
+{
+    NEED(shape);
+    return cmlp_check_dtype(shape->dtype);
+}
+
+static cmlp_status check_activation(int activation)
+{
+    if (activation >= 0 && activation < CMLP_N_ACTIVATIONS)
+        return CMLP_OK;
+    return cmlp_fail(CMLP_E_ARGUMENT, "activation is %d; expected 0 to %d", activation,
+                     CMLP_N_ACTIVATIONS - 1);
+}
+
+/* Of step number t of an optimizer. */
+static cmlp_status check_update(const cmlp_optimizer_spec *spec, double lr, uint64_t t)
+{
+    NEED(spec);
+    if (!t)
+        return cmlp_fail(CMLP_E_ARGUMENT, "t is 0; expected 1 or more");
+    cmlp_status status = cmlp_check_rate("lr", lr);
+    return status ? status : cmlp_check_optimizer_spec(spec);
+}
+
+static cmlp_status check_slot(const cmlp_optimizer_spec *spec, const char *name, int number, const void *slot)
+{
+    if (number > cmlp_optimizer_slots(spec->kind) || slot)
+        return CMLP_OK;
+    return cmlp_fail(CMLP_E_ARGUMENT, "%s is NULL; expected slot %d of %s", name, number,
+                     cmlp_optimizer_name(spec->kind));
+}
+
 /* ---- elementwise ---- */
 
 static void elements_of(const job *c, int thread, int n_threads, size_t *first, size_t *count)
@@ -76,7 +110,7 @@ static cmlp_status run_softmax(const cmlp_shape *shape, int as_log, const void *
     c.scratch_bytes = cmlp_round_up(2 * cmlp_round_up(c.width, c.k->vw) * c.k->size, CMLP_LINE);
     c.scratch = cmlp_alloc(c.scratch_bytes * (size_t)threads);
     if (!c.scratch)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     cmlp_parallel(threads, softmax_share, &c);
     cmlp_free(c.scratch);
     return CMLP_OK;
@@ -84,12 +118,20 @@ static cmlp_status run_softmax(const cmlp_shape *shape, int as_log, const void *
 
 cmlp_status cmlp_softmax(const cmlp_shape *shape, int as_log, const void *x, void *y)
 {
-    return run_softmax(shape, as_log, x, NULL, y);
+    NEED(x);
+    NEED(y);
+    cmlp_status status = check_shape(shape);
+    return status ? status : run_softmax(shape, as_log, x, NULL, y);
 }
 
 static cmlp_status run_activation(const cmlp_shape *shape, int id, double param, const void *a, const void *b,
                                   void *out)
 {
+    cmlp_status status = check_shape(shape);
+    if (!status)
+        status = check_activation(id);
+    if (status)
+        return status;
     if (id == CMLP_SOFTMAX)
         return run_softmax(shape, 0, a, b, out);
     job c = {.k = cmlp_kernels_for(shape->dtype),
@@ -106,12 +148,17 @@ static cmlp_status run_activation(const cmlp_shape *shape, int id, double param,
 cmlp_status cmlp_activation_forward(const cmlp_shape *shape, int activation, double param, const void *x,
                                     void *y)
 {
+    NEED(x);
+    NEED(y);
     return run_activation(shape, activation, param, x, NULL, y);
 }
 
 cmlp_status cmlp_activation_backward(const cmlp_shape *shape, int activation, double param, const void *dy,
                                      const void *s, void *dx)
 {
+    NEED(dy);
+    NEED(s);
+    NEED(dx);
     return run_activation(shape, activation, param, dy, s, dx);
 }
 
@@ -152,6 +199,16 @@ static void loss_share(void *ctx, int thread, int n_threads)
 cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, const void *z,
                             const int64_t *labels, const void *t, const void *weight, void *dz, double *value)
 {
+    NEED(z);
+    NEED(value);
+    cmlp_status status = check_shape(shape);
+    if (!status && (loss < 0 || loss >= CMLP_N_LOSSES))
+        status = cmlp_fail(CMLP_E_ARGUMENT, "loss is %d; expected 0 to %d", loss, CMLP_N_LOSSES - 1);
+    if (!status && (labels != NULL) == (t != NULL))
+        status = cmlp_fail(CMLP_E_ARGUMENT, "labels and t are %s; expected one of them",
+                           t ? "both given" : "NULL");
+    if (status)
+        return status;
     const cmlp_kernels *k = cmlp_kernels_for(shape->dtype);
     size_t ld = cmlp_round_up(shape->n_out, k->vw);
     double mass = weight ? 0.0 : (double)shape->batch;
@@ -172,7 +229,7 @@ cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, con
                   .loss = loss,
                   .block = cmlp_alloc(3 * ROW_BLOCK * ld * k->size)};
     if (!c.block)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     cmlp_parallel(1, loss_share, &c);
     cmlp_free(c.block);
     *value = mass > 0.0 ? c.sum / mass : 0.0;
@@ -198,6 +255,17 @@ static double clip_scale(const cmlp_optimizer_spec *spec, double norm2)
 cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_t n, void *w, const void *dw,
                         void *s1, void *s2, double lr, uint64_t t, int n_threads)
 {
+    NEED(w);
+    NEED(dw);
+    cmlp_status status = cmlp_check_dtype(dtype);
+    if (!status)
+        status = check_update(spec, lr, t);
+    if (!status)
+        status = check_slot(spec, "s1", 1, s1);
+    if (!status)
+        status = check_slot(spec, "s2", 2, s2);
+    if (status)
+        return status;
     cmlp_update_args args[2];
     cmlp_step_args(spec, t, lr, spec->momentum, 1.0, args);
     job c = {.k = cmlp_kernels_for(dtype), .a = dw, .out = w, .s1 = s1, .s2 = s2, .n = n, .args = &args[1]};
@@ -371,7 +439,7 @@ static cmlp_status run_product(const cmlp_shape *shape, int n_threads, product *
     size_t bytes = p->scratch_bytes * threads;
     p->scratch = bytes <= STACK_BYTES ? stack : cmlp_alloc(bytes);
     if (!p->scratch)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     cmlp_parallel((int)threads, product_share, p);
     if (p->scratch != stack)
         cmlp_free(p->scratch);
@@ -381,6 +449,14 @@ static cmlp_status run_product(const cmlp_shape *shape, int n_threads, product *
 cmlp_status cmlp_dense_forward(const cmlp_shape *shape, const void *x, const void *w, const void *b,
                                int activation, double param, void *y)
 {
+    NEED(x);
+    NEED(w);
+    NEED(y);
+    cmlp_status status = check_shape(shape);
+    if (!status)
+        status = check_activation(activation);
+    if (status)
+        return status;
     int softmax = activation == CMLP_SOFTMAX;
     product p = {.kind = FORWARD,
                  .a = x,
@@ -390,13 +466,23 @@ cmlp_status cmlp_dense_forward(const cmlp_shape *shape, const void *x, const voi
                  .out = y,
                  .id = softmax ? CMLP_IDENTITY : activation,
                  .param = param};
-    cmlp_status status = run_product(shape, shape->n_threads, &p);
+    status = run_product(shape, shape->n_threads, &p);
     return status || !softmax ? status : cmlp_softmax(shape, 0, y, y);
 }
 
 cmlp_status cmlp_dense_backward_dx(const cmlp_shape *shape, const void *dy, const void *w, const void *y,
                                    int activation, double param, void *dx)
 {
+    NEED(dy);
+    NEED(w);
+    NEED(dx);
+    cmlp_status status = check_shape(shape);
+    if (!status && y)
+        status = check_activation(activation);
+    if (!status && y && activation == CMLP_SOFTMAX)
+        status = cmlp_fail(CMLP_E_ARGUMENT, "activation is softmax; expected an elementwise one");
+    if (status)
+        return status;
     product p = {.kind = BACKWARD_DX,
                  .a = dy,
                  .b = w,
@@ -410,6 +496,13 @@ cmlp_status cmlp_dense_backward_dx(const cmlp_shape *shape, const void *dy, cons
 
 cmlp_status cmlp_dense_backward_dw(const cmlp_shape *shape, const void *dy, const void *x, void *dw, void *db)
 {
+    NEED(dy);
+    NEED(x);
+    NEED(dw);
+    NEED(db);
+    cmlp_status status = check_shape(shape);
+    if (status)
+        return status;
     product p = {.kind = BACKWARD_DW,
                  .a = dy,
                  .b = x,
@@ -425,11 +518,23 @@ cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, 
                                        void *b, const cmlp_optimizer_spec *spec, void *const *slots,
                                        double lr, uint64_t t)
 {
+    NEED(dy);
+    NEED(x);
+    NEED(w);
+    NEED(b);
+    cmlp_status status = check_shape(shape);
+    if (!status)
+        status = check_update(spec, lr, t);
+    for (int i = 0; !status && i < 2 * cmlp_optimizer_slots(spec->kind); i++)
+        if (!slots || !slots[i])
+            status = cmlp_fail(CMLP_E_ARGUMENT, "slots[%d] is NULL; expected slots of w and then of b", i);
+    if (status)
+        return status;
     const cmlp_kernels *k = cmlp_kernels_for(shape->dtype);
     int n = cmlp_optimizer_slots(spec->kind);
-    char *db = n < 0 ? NULL : cmlp_alloc(shape->n_out * k->size);
+    char *db = cmlp_alloc(shape->n_out * k->size);
     if (!db)
-        return n < 0 ? CMLP_E_ARGUMENT : CMLP_E_MEMORY;
+        return cmlp_no_memory();
     cmlp_update_args args[2];
     cmlp_step_args(spec, t, lr, spec->momentum, 1.0, args);
     product p = {.kind = BACKWARD_DW,
@@ -441,7 +546,7 @@ cmlp_status cmlp_dense_backward_update(const cmlp_shape *shape, const void *dy, 
                  .s1 = n > 0 ? slots[0] : NULL,
                  .s2 = n > 1 ? slots[1] : NULL,
                  .args = &args[1]};
-    cmlp_status status = spec->clip_norm > 0.0 ? run_product(shape, 1, &p) : CMLP_OK;
+    status = spec->clip_norm > 0.0 ? run_product(shape, 1, &p) : CMLP_OK;
     if (!status && spec->clip_norm > 0.0)
         args[0].gscale = args[1].gscale = clip_scale(spec, p.norm2 + k->sum_squares(shape->n_out, db));
     p.finish = finish_update;

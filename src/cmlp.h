@@ -47,9 +47,18 @@ typedef enum {
     CMLP_E_ARGUMENT = -2,    /* a size, name or range that makes no sense */
     CMLP_E_PAIR = -3,        /* this loss does not go with that output activation */
     CMLP_E_BUSY = -4,        /* a layer is being trained by another call */
-    CMLP_E_FORKED = -5       /* in the child of a fork that the poll function made: the other threads of the
+    CMLP_E_FORKED = -5,      /* in the child of a fork that the poll function made: the other threads of the
                                 call stayed with the parent, and its layers may be in the middle of a step */
+    CMLP_E_FILE = -6,        /* a file cannot be opened, read or written */
+    CMLP_E_FORMAT = -7       /* a file is damaged, or none of those that are read */
 } cmlp_status;
+
+/* What a status means, in a few words.  For any number; never NULL. */
+const char *cmlp_strerror(cmlp_status status);
+/* What was wrong in the last call of this thread that returned an error, in one line that names the argument
+ * or the file, what came and what was expected: "spec->n_in is 0; expected 1 or more".  "" before the first
+ * one; calls that succeed leave it as it is.  The text changes with the next error of the thread. */
+const char *cmlp_last_error(void);
 
 typedef enum { CMLP_F32, CMLP_F64 } cmlp_dtype;
 
@@ -141,11 +150,11 @@ int cmlp_layer_parts(const cmlp_layer *layer);
 const cmlp_part *cmlp_layer_part(const cmlp_layer *layer, int part);
 /* Elements of a part in the user's layout; 0 if the layer does not have it. */
 size_t cmlp_layer_count(const cmlp_layer *layer, int part);
-void cmlp_layer_set(cmlp_layer *layer, int part, const void *values);
-void cmlp_layer_get(const cmlp_layer *layer, int part, void *values);
+cmlp_status cmlp_layer_set(cmlp_layer *layer, int part, const void *values);
+cmlp_status cmlp_layer_get(const cmlp_layer *layer, int part, void *values);
 /* Gradients of the last backward pass, zeros before. */
 cmlp_status cmlp_layer_set_grad(cmlp_layer *layer, int part, const void *values);
-void cmlp_layer_get_grad(const cmlp_layer *layer, int part, void *values);
+cmlp_status cmlp_layer_get_grad(const cmlp_layer *layer, int part, void *values);
 /* Off: plans and optimizers made from now on leave its parameters alone and spend nothing on their gradients,
  * which are zeros.  On at first. */
 void cmlp_layer_set_trainable(cmlp_layer *layer, int on);
@@ -160,7 +169,7 @@ typedef enum { CMLP_VALUES, CMLP_GRADIENTS } cmlp_what;
  * vector, each part packed.  Nobody else may use the layers meanwhile; plans stay valid. */
 cmlp_status cmlp_layers_join(cmlp_layer *const *layers, size_t n_layers);
 size_t cmlp_flat_count(cmlp_layer *const *layers, size_t n_layers);
-void cmlp_flat_get(cmlp_layer *const *layers, size_t n_layers, cmlp_what what, void *values);
+cmlp_status cmlp_flat_get(cmlp_layer *const *layers, size_t n_layers, cmlp_what what, void *values);
 cmlp_status cmlp_flat_set(cmlp_layer *const *layers, size_t n_layers, cmlp_what what, const void *values);
 /* w <- (1 - tau) w + tau w_other, over layers of the same shapes, type and instruction set. */
 cmlp_status cmlp_flat_lerp(cmlp_layer *const *layers, cmlp_layer *const *others, size_t n_layers, double tau);
@@ -170,16 +179,48 @@ cmlp_status cmlp_flat_lerp(cmlp_layer *const *layers, cmlp_layer *const *others,
 cmlp_status cmlp_layers_hold(cmlp_layer *const *layers, size_t n_layers);
 void cmlp_layers_release(cmlp_layer *const *layers, size_t n_layers);
 
+/* ---- starting values ---- */
+
+/* Normal or uniform, of mean 0 and a deviation by a layer's widths: He sqrt(2 / n_in), Xavier sqrt(1 / n_in),
+ * Glorot sqrt(2 / (n_in + n_out)). */
+typedef enum {
+    CMLP_HE_NORMAL,
+    CMLP_HE_UNIFORM,
+    CMLP_XAVIER_NORMAL,
+    CMLP_XAVIER_UNIFORM,
+    CMLP_GLOROT_NORMAL,
+    CMLP_GLOROT_UNIFORM
+} cmlp_initializer;
+
+/* Draws a layer's weights; its other parts get their start values.  The values follow from init, seed and
+ * stream, a number for each layer of a net; they are not those that the Python package draws from a seed. */
+cmlp_status cmlp_layer_init(cmlp_layer *layer, cmlp_initializer init, uint64_t seed, uint64_t stream);
+/* Layer i of a net from stream i: CMLP_HE_NORMAL before rectifiers and their smooth forms, CMLP_XAVIER_NORMAL
+ * before all else. */
+cmlp_status cmlp_init_layers(cmlp_layer *const *layers, size_t n_layers, uint64_t seed);
+
 /* ---- optimizers ---- */
 
+/* Which of these a kind looks at, and what it does with them, is in updates.h; the others must be in their
+ * range too.  Start from cmlp_optimizer_defaults: a structure of zeros is refused where eps may not be 0. */
 typedef struct {
-    int kind;
-    double momentum, nesterov, weight_decay, l1, beta1, beta2, eps, rho, clip_value, clip_norm;
+    int kind; /* a cmlp_optimizer_kind */
+    double momentum; /* [0, 1) */
+    double nesterov; /* not 0: Nesterov's form of it */
+    double weight_decay, l1; /* [0, inf); on parts that decay */
+    double beta1, beta2; /* [0, 1) */
+    double eps; /* (0, inf); [0, inf) for CMLP_SGD */
+    double rho; /* [0, 1) */
+    double clip_value, clip_norm; /* [0, inf); 0: gradients are not clipped */
     double decay_over_batch; /* not 0: weight_decay and l1 are divided by the minibatch's weight sum */
     double eps_inside; /* not 0: Adam's eps is not scaled by the bias correction */
 } cmlp_optimizer_spec;
 
 typedef struct cmlp_optimizer cmlp_optimizer;
+
+/* The usual settings of a kind: beta1 0.9, beta2 0.999, rho 0.9, eps 1e-8 (Adagrad: 1e-10), AdamW's
+ * weight_decay 0.01, all others 0. */
+cmlp_optimizer_spec cmlp_optimizer_defaults(int kind);
 
 cmlp_status cmlp_optimizer_new(const cmlp_optimizer_spec *spec, cmlp_layer *const *layers, size_t n_layers,
                                cmlp_optimizer **out);
@@ -189,11 +230,31 @@ cmlp_optimizer_spec *cmlp_optimizer_settings(cmlp_optimizer *opt);
 uint64_t cmlp_optimizer_steps(const cmlp_optimizer *opt);
 void cmlp_optimizer_set_steps(cmlp_optimizer *opt, uint64_t steps);
 /* A slot of the optimizer's state, in the order of the flat vector. */
-void cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, void *values);
-void cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, const void *values);
+cmlp_status cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, void *values);
+cmlp_status cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, const void *values);
 /* One update of every trainable layer from the gradients in it, those of a minibatch of this weight sum (its
  * rows where samples have no weights). */
 cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr, double weight_sum);
+
+/* ---- model files: what `net.save` of the Python package writes, and cmlp.load reads ---- */
+
+typedef struct {
+    cmlp_dtype dtype;
+    uint64_t seed;
+    size_t n_layers;
+    cmlp_layer **layers; /* (n_layers) */
+    char *about; /* what else the file says of the net, as the text of a JSON object: "classes", the labels of
+                    a classifier; "link", from outputs to probabilities; "metadata".  NULL: nothing */
+} cmlp_model;
+
+/* Reads a net, or that of a checkpoint.  Nothing in a file is trusted: damaged or inconsistent ones give
+ * CMLP_E_FORMAT before memory of the size that they claim is allocated, and so do layers written in Python,
+ * more than 2^31 parameters, numbers that are not finite.  To be freed by cmlp_model_free, after an error
+ * too, which leaves it empty. */
+cmlp_status cmlp_load(const char *path, cmlp_model *model);
+void cmlp_model_free(cmlp_model *model);
+/* Writes a net: all of the file or nothing, what was at the path before is replaced at the end. */
+cmlp_status cmlp_save(const char *path, const cmlp_model *model);
 
 /* ---- plans ---- */
 

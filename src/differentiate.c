@@ -42,11 +42,33 @@ static void forward_share(void *ctx, int thread, int n_threads)
               rows_at(plan, plan->workspaces, last->y, own.row, l->ld_out), l->ld_out * size);
 }
 
+static cmlp_status check_computes(const cmlp_plan *plan)
+{
+    return !plan->opt ? CMLP_OK
+                      : cmlp_fail(CMLP_E_ARGUMENT,
+                                  "plan has an optimizer; expected one without, that only computes");
+}
+
+/* A pass back needs one forward before it. */
+static cmlp_status check_forward(const cmlp_plan *plan)
+{
+    cmlp_status status = check_computes(plan);
+    if (!status && !plan->forward_rows)
+        status = cmlp_fail(CMLP_E_ARGUMENT, "plan has not been through cmlp_forward; expected that first");
+    return status;
+}
+
 cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training, void *y)
 {
+    NEED(plan);
+    NEED(x);
+    NEED(y);
     const layout *l = plan->layout;
-    if (plan->opt || !n || n > l->spec.batch)
-        return CMLP_E_ARGUMENT;
+    cmlp_status status = check_computes(plan);
+    if (!status && (!n || n > l->spec.batch))
+        status = cmlp_fail(CMLP_E_ARGUMENT, "n is %zu; expected 1 to %zu", n, l->spec.batch);
+    if (status)
+        return status;
     plan->forward_rows = n;
     plan->forward_pass = (pass){.training = training,
                                 .seed = plan->seed,
@@ -83,8 +105,11 @@ static void backward_share(void *ctx, int thread, int n_threads)
 
 cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx)
 {
-    if (plan->opt || !plan->forward_rows)
-        return CMLP_E_ARGUMENT;
+    NEED(plan);
+    NEED(dy);
+    cmlp_status status = check_forward(plan);
+    if (status)
+        return status;
     exchange c = {plan, dy, dx};
     cmlp_parallel(threads_for(plan, 4.0), backward_share, &c);
     return CMLP_OK;
@@ -92,9 +117,12 @@ cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx)
 
 cmlp_status cmlp_deltas(const cmlp_plan *plan, double *norms)
 {
+    NEED(plan);
+    NEED(norms);
     const layout *l = plan->layout;
-    if (plan->opt || !plan->forward_rows)
-        return CMLP_E_ARGUMENT;
+    cmlp_status status = check_forward(plan);
+    if (status)
+        return status;
     for (size_t i = 0; i < l->n_ops; i++) {
         const op *o = &l->ops[i];
         double norm = i < l->first_trained

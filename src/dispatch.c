@@ -79,6 +79,13 @@ const cmlp_kernels *cmlp_kernels_for(cmlp_dtype dtype)
     return dtype == CMLP_F32 ? in_use()->f32 : in_use()->f64;
 }
 
+cmlp_status cmlp_check_dtype(cmlp_dtype dtype)
+{
+    if (dtype == CMLP_F32 || dtype == CMLP_F64)
+        return CMLP_OK;
+    return cmlp_fail(CMLP_E_ARGUMENT, "dtype is %d; expected CMLP_F32 or CMLP_F64", (int)dtype);
+}
+
 const char *cmlp_isa(void) { return in_use()->name; }
 
 const char *cmlp_isa_refused(void)
@@ -89,9 +96,10 @@ const char *cmlp_isa_refused(void)
 
 cmlp_status cmlp_set_isa(const char *name)
 {
+    NEED(name);
     const isa_entry *e = find(name);
     if (!e)
-        return CMLP_E_ARGUMENT;
+        return cmlp_fail(CMLP_E_ARGUMENT, "name is %.40s; expected one of cmlp_isas()", name);
     atomic_store(&current, e);
     return CMLP_OK;
 }

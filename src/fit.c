@@ -163,43 +163,87 @@ static void fit_share(void *ctx, int thread, int n_threads)
 static cmlp_status prepare_fit(cmlp_plan *plan, const fit *f)
 {
     if (cmlp_keeps_gradients(f) && cmlp_plan_need_gradients(plan))
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     if (f->keep_good && !plan->good) {
         plan->good = cmlp_alloc(plan->layout->block_bytes);
         if (!plan->good)
-            return CMLP_E_MEMORY;
+            return cmlp_no_memory();
     }
     if (f->run->shuffle && !f->run->order && plan->order_size < f->data->n) {
         free(plan->order);
         plan->order_size = 0;
         plan->order = malloc(f->data->n * sizeof *plan->order);
         if (!plan->order)
-            return CMLP_E_MEMORY;
+            return cmlp_no_memory();
         plan->order_size = f->data->n;
     }
     return CMLP_OK;
+}
+
+static cmlp_status check_data(const cmlp_plan *plan, const cmlp_data *data, size_t most)
+{
+    NEED(plan);
+    NEED(data);
+    NEED(data->x);
+    if (!data->n || data->n > most)
+        return cmlp_fail(CMLP_E_ARGUMENT, "data->n is %zu; expected 1 to %zu", data->n, most);
+    if ((data->labels != NULL) == (data->t != NULL))
+        return cmlp_fail(CMLP_E_ARGUMENT, "data->labels and data->t are %s; expected one of them",
+                         data->t ? "both given" : "NULL");
+    return CMLP_OK;
+}
+
+/* One value, or one for each of the steps. */
+static cmlp_status check_values(const char *name, const double *values, size_t n, uint64_t steps)
+{
+    if (!values || !n || (n > 1 && n < steps))
+        return cmlp_fail(CMLP_E_ARGUMENT, "run->%s has %zu values; expected 1, or %llu, one for each step",
+                         name, values ? n : 0, (unsigned long long)steps);
+    return cmlp_check_rate(name, values[0]);
+}
+
+static cmlp_status check_run(const cmlp_plan *plan, const cmlp_data *data, const cmlp_run *run)
+{
+    NEED(run);
+    NEED(run->losses);
+    if (!plan->opt)
+        return cmlp_fail(CMLP_E_ARGUMENT, "plan has no optimizer; expected one that trains");
+    if (!run->epochs || run->epochs > INT64_MAX / data->n)
+        return cmlp_fail(CMLP_E_ARGUMENT, "run->epochs is %llu; expected 1 to %llu",
+                         (unsigned long long)run->epochs, (unsigned long long)(INT64_MAX / data->n));
+    size_t batch = plan->layout->spec.batch;
+    uint64_t steps = run->epochs * ((data->n + batch - 1) / batch) - plan->cursor.step;
+    if (run->max_steps && run->max_steps < steps)
+        steps = run->max_steps;
+    cmlp_status status = check_values("lr", run->lr, run->n_lr, steps);
+    if (!status && run->momentum)
+        status = check_values("momentum", run->momentum, run->n_momentum, steps);
+    return status ? status : cmlp_check_optimizer_spec(&plan->opt->spec);
 }
 
 static cmlp_status run_fit(fit *f)
 {
     cmlp_plan *plan = f->plan;
     const cmlp_data *data = f->data;
-    if (!data->n || (data->labels != NULL) == (data->t != NULL))
-        return CMLP_E_ARGUMENT;
     f->steps_per_epoch = (data->n + plan->layout->spec.batch - 1) / plan->layout->spec.batch;
     if (f->start.step >= f->steps_per_epoch)
-        return CMLP_E_ARGUMENT;
-    if (!f->run->held && cmlp_layers_hold(plan->layers, plan->n_layers))
-        return CMLP_E_BUSY;
+        return cmlp_fail(CMLP_E_ARGUMENT,
+                         "the plan's cursor is at step %llu; expected less than %llu, the steps of an epoch",
+                         (unsigned long long)f->start.step, (unsigned long long)f->steps_per_epoch);
+    cmlp_status status = f->run->held ? CMLP_OK : cmlp_layers_hold(plan->layers, plan->n_layers);
+    if (status)
+        return status;
     f->block = cmlp_block_at_once(plan);
-    cmlp_status status = prepare_fit(plan, f);
+    status = prepare_fit(plan, f);
     if (!status) {
         f->poll.ask = f->run->poll, f->poll.ctx = f->run->poll_ctx;
         f->poll.next = f->run->poll ? cmlp_now() + POLL_SECONDS : 0.0;
         int whole = cmlp_parallel(plan->layout->threads, fit_share, f);
         if (plan->opt)
             plan->opt->steps += f->done;
-        status = whole ? f->status : CMLP_E_FORKED;
+        status = whole ? f->status
+                       : cmlp_fail(CMLP_E_FORKED,
+                                   "the poll function forked; the call's other threads are the parent's");
         /* The last update of all is the one that no loss has judged. */
         if (f->keep_good && status == CMLP_OK && !finite_parameters(plan))
             status = CMLP_DIVERGED;
@@ -213,13 +257,16 @@ static cmlp_status run_fit(fit *f)
 
 cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run)
 {
-    if (!plan->opt || !run->epochs || !run->n_lr)
-        return CMLP_E_ARGUMENT;
+    cmlp_status status = check_data(plan, data, SIZE_MAX / 4096);
+    if (!status)
+        status = check_run(plan, data, run);
+    if (status)
+        return status;
     run->n_losses = 0;
     fit f = {.plan = plan, .data = data, .run = run, .start = plan->cursor, .keep_good = 1};
     f.end = f.start;
     f.end_epoch = f.start.epoch + run->epochs;
-    cmlp_status status = run_fit(&f);
+    status = run_fit(&f);
     if (status >= 0)
         plan->cursor = f.end;
     return status;
@@ -238,15 +285,32 @@ static cmlp_status one_step(cmlp_plan *plan, const cmlp_data *data, double lr, d
 
 cmlp_status cmlp_step(cmlp_plan *plan, const cmlp_data *data, double lr, double momentum, double *loss)
 {
-    if (!plan->opt || data->n > plan->layout->spec.batch)
-        return CMLP_E_ARGUMENT;
-    return one_step(plan, data, lr, momentum, loss);
+    NEED(loss);
+    NEED(plan);
+    cmlp_status status = check_data(plan, data, plan->layout->spec.batch);
+    if (!status && !plan->opt)
+        status = cmlp_fail(CMLP_E_ARGUMENT, "plan has no optimizer; expected one that trains");
+    if (!status)
+        status = cmlp_check_rate("lr", lr);
+    if (!status)
+        status = cmlp_check_rate("momentum", momentum);
+    if (!status)
+        status = cmlp_check_optimizer_spec(&plan->opt->spec);
+    return status ? status : one_step(plan, data, lr, momentum, loss);
 }
 
 cmlp_status cmlp_gradient(cmlp_plan *plan, const cmlp_data *data, double *loss)
 {
-    if (plan->opt || plan->layout->spec.loss < 0 || data->n > plan->layout->spec.batch)
-        return CMLP_E_ARGUMENT;
+    NEED(loss);
+    NEED(plan);
+    cmlp_status status = check_data(plan, data, plan->layout->spec.batch);
+    if (!status && plan->opt)
+        status =
+            cmlp_fail(CMLP_E_ARGUMENT, "plan has an optimizer; expected one without, that only computes");
+    if (!status && plan->layout->spec.loss < 0)
+        status = cmlp_fail(CMLP_E_ARGUMENT, "plan has no loss; expected one with");
+    if (status)
+        return status;
     plan->forward_rows = data->n;
     plan->forwards++;
     return one_step(plan, data, 0.0, 0.0, loss);

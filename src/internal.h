@@ -17,9 +17,23 @@ static inline size_t cmlp_round_up(size_t n, size_t to) { return (n + to - 1) / 
 static inline size_t cmlp_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t cmlp_max(size_t a, size_t b) { return a > b ? a : b; }
 
+/* ---- errors.c ---- */
+
+/* Keeps the message for cmlp_last_error, which names what was wrong, what came and what was expected; returns
+ * the status. */
+cmlp_status cmlp_fail(cmlp_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+cmlp_status cmlp_no_memory(void);
+/* Refuses a NULL, for functions that return a cmlp_status. */
+#define NEED(argument)                                                                                  \
+    do {                                                                                                \
+        if (!(argument))                                                                                \
+            return cmlp_fail(CMLP_E_ARGUMENT, #argument " is NULL");                                    \
+    } while (0)
+
 /* ---- dispatch.c ---- */
 
 const cmlp_kernels *cmlp_kernels_for(cmlp_dtype dtype);
+cmlp_status cmlp_check_dtype(cmlp_dtype dtype);
 
 /* ---- processors.c ---- */
 

@@ -1,5 +1,6 @@
 /* Layers: their parameters, packed, and the conversion to the user's layout. */
 #include "layer.h"
+#include "layers/classes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,11 +33,37 @@ static void home_leave(home *h)
     free(h);
 }
 
-static int spec_is_sound(const cmlp_layer_spec *s)
+#define MOST_WIDTH (SIZE_MAX / 4096)
+
+static cmlp_status check_settings(const cmlp_layer_spec *spec)
 {
-    const layer_kind *kind = cmlp_kind((int)s->kind);
-    return kind && s->n_in && s->n_out && s->n_in <= SIZE_MAX / 4096 && s->n_out <= SIZE_MAX / 4096 &&
-           s->activation >= 0 && s->activation < CMLP_N_ACTIVATIONS && kind->is_sound(s);
+    const layer_class *class = cmlp_class_with_settings(spec);
+    char range[RANGE_TEXT];
+    for (int i = 0; i < 2; i++)
+        if (!cmlp_setting_fits(class, i, spec->param))
+            return cmlp_fail(CMLP_E_ARGUMENT, "spec->param[%d] is %g; expected the %s of %s, %s", i,
+                             spec->param[i], class->settings[i].name, class->name,
+                             cmlp_setting_range(class, i, spec->param, range));
+    return CMLP_OK;
+}
+
+cmlp_status cmlp_check_layer_spec(const cmlp_layer_spec *spec)
+{
+    const layer_kind *kind = cmlp_kind((int)spec->kind);
+    if (!kind)
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->kind is %d; expected a cmlp_layer_kind", (int)spec->kind);
+    if (!spec->n_in || spec->n_in > MOST_WIDTH)
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->n_in is %zu; expected 1 to %zu", spec->n_in, MOST_WIDTH);
+    if (!spec->n_out || spec->n_out > MOST_WIDTH)
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->n_out is %zu; expected 1 to %zu", spec->n_out, MOST_WIDTH);
+    if (spec->activation < 0 || spec->activation >= CMLP_N_ACTIVATIONS)
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->activation is %d; expected 0 to %d", spec->activation,
+                         CMLP_N_ACTIVATIONS - 1);
+    if (!kind->is_sound(spec))
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->n_in is %zu and spec->n_out %zu; expected %s", spec->n_in,
+                         spec->n_out,
+                         cmlp_class_of(spec)->has_widths ? "no more weights than memory has" : "them equal");
+    return check_settings(spec);
 }
 
 static void point_into(cmlp_layer *l, home *h)
@@ -61,11 +88,16 @@ static void fill(const cmlp_kernels *k, size_t n, double value, void *to)
 
 cmlp_status cmlp_layer_new(cmlp_dtype dtype, const cmlp_layer_spec *spec, cmlp_layer **out)
 {
-    if (!spec_is_sound(spec))
-        return CMLP_E_ARGUMENT;
+    NEED(spec);
+    NEED(out);
+    cmlp_status status = cmlp_check_dtype(dtype);
+    if (!status)
+        status = cmlp_check_layer_spec(spec);
+    if (status)
+        return status;
     cmlp_layer *l = calloc(1, sizeof *l);
     if (!l)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     size_t bytes = 0;
     l->spec = *spec;
     l->kind = cmlp_kind((int)spec->kind);
@@ -75,7 +107,7 @@ cmlp_status cmlp_layer_new(cmlp_dtype dtype, const cmlp_layer_spec *spec, cmlp_l
     home *h = bytes ? home_new(bytes) : NULL;
     if (bytes && !h) {
         free(l);
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     }
     if (h)
         point_into(l, h);
@@ -121,18 +153,32 @@ void cmlp_layer_refresh(cmlp_layer *l)
     }
 }
 
-void cmlp_layer_set(cmlp_layer *l, int part, const void *values)
+static cmlp_status check_part(const cmlp_layer *layer, int part, const void *values)
 {
-    if (!cmlp_layer_part(l, part))
-        return;
-    cmlp_pack(l->k, &l->layout[part].panels, values, l->parts[part].value);
-    cmlp_layer_refresh(l);
+    NEED(layer);
+    NEED(values);
+    if (!cmlp_layer_part(layer, part))
+        return cmlp_fail(CMLP_E_ARGUMENT, "part is %d; expected less than %d, the parts of the layer", part,
+                         layer->n_parts);
+    return CMLP_OK;
 }
 
-void cmlp_layer_get(const cmlp_layer *l, int part, void *values)
+cmlp_status cmlp_layer_set(cmlp_layer *l, int part, const void *values)
 {
-    if (cmlp_layer_part(l, part))
+    cmlp_status status = check_part(l, part, values);
+    if (status)
+        return status;
+    cmlp_pack(l->k, &l->layout[part].panels, values, l->parts[part].value);
+    cmlp_layer_refresh(l);
+    return CMLP_OK;
+}
+
+cmlp_status cmlp_layer_get(const cmlp_layer *l, int part, void *values)
+{
+    cmlp_status status = check_part(l, part, values);
+    if (!status)
         cmlp_unpack(l->k, &l->layout[part].panels, l->parts[part].value, values);
+    return status;
 }
 
 cmlp_status cmlp_layer_need_transpose(cmlp_layer *l)
@@ -141,7 +187,7 @@ cmlp_status cmlp_layer_need_transpose(cmlp_layer *l)
         return CMLP_OK;
     l->parts[0].transpose = cmlp_alloc(panels_size(&l->layout[0].turned) * l->k->size);
     if (!l->parts[0].transpose)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     cmlp_layer_refresh(l);
     return CMLP_OK;
 }
@@ -152,7 +198,7 @@ cmlp_status cmlp_layer_need_gradients(cmlp_layer *l)
     if (h && !h->gradients)
         h->gradients = cmlp_alloc(h->bytes);
     if (h && !h->gradients)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     for (int i = 0; i < l->n_parts; i++)
         l->parts[i].gradient = h->gradients + l->layout[i].offset;
     return CMLP_OK;
@@ -160,21 +206,24 @@ cmlp_status cmlp_layer_need_gradients(cmlp_layer *l)
 
 cmlp_status cmlp_layer_set_grad(cmlp_layer *l, int part, const void *values)
 {
-    if (cmlp_layer_need_gradients(l))
-        return CMLP_E_MEMORY;
-    if (cmlp_layer_part(l, part))
+    cmlp_status status = check_part(l, part, values);
+    if (!status)
+        status = cmlp_layer_need_gradients(l);
+    if (!status)
         cmlp_pack(l->k, &l->layout[part].panels, values, l->parts[part].gradient);
-    return CMLP_OK;
+    return status;
 }
 
-void cmlp_layer_get_grad(const cmlp_layer *l, int part, void *values)
+cmlp_status cmlp_layer_get_grad(const cmlp_layer *l, int part, void *values)
 {
-    if (!cmlp_layer_part(l, part))
-        return;
+    cmlp_status status = check_part(l, part, values);
+    if (status)
+        return status;
     if (l->parts[part].gradient)
         cmlp_unpack(l->k, &l->layout[part].panels, l->parts[part].gradient, values);
     else
         memset(values, 0, cmlp_layer_count(l, part) * l->k->size);
+    return CMLP_OK;
 }
 
 void cmlp_layer_set_trainable(cmlp_layer *l, int on)
@@ -203,14 +252,30 @@ static void move(cmlp_layer *l, home *to, size_t *bytes)
     home_leave(from);
 }
 
+cmlp_status cmlp_check_layers(cmlp_layer *const *layers, size_t n)
+{
+    NEED(layers);
+    for (size_t i = 0; i < n; i++) {
+        if (!layers[i])
+            return cmlp_fail(CMLP_E_ARGUMENT, "layers[%zu] is NULL", i);
+        if (layers[i]->k != layers[0]->k)
+            return cmlp_fail(CMLP_E_ARGUMENT,
+                             "layers[%zu] has elements of %zu bytes, for %s; expected %zu, for %s, as "
+                             "the layer before",
+                             i, layers[i]->k->size, layers[i]->k->isa, layers[0]->k->size, layers[0]->k->isa);
+    }
+    return CMLP_OK;
+}
+
 cmlp_status cmlp_layers_join(cmlp_layer *const *layers, size_t n)
 {
     size_t bytes = 0;
     int gradients = 0;
+    cmlp_status status = cmlp_check_layers(layers, n);
+    if (status)
+        return status;
     for (size_t i = 0; i < n; i++) {
         part_layout parts[CMLP_MOST_PARTS];
-        if (layers[i]->k != layers[0]->k)
-            return CMLP_E_ARGUMENT;
         size_t n_parts = cmlp_lay_out_parts(layers[i]->k, &layers[i]->spec, parts, &bytes);
         gradients |= n_parts && layers[i]->parts[0].gradient;
     }
@@ -223,7 +288,7 @@ cmlp_status cmlp_layers_join(cmlp_layer *const *layers, size_t n)
         h = NULL;
     }
     if (!h)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     bytes = 0;
     for (size_t i = 0; i < n; i++)
         if (layers[i]->n_parts)
@@ -240,22 +305,30 @@ size_t cmlp_flat_count(cmlp_layer *const *layers, size_t n)
     return count;
 }
 
-void cmlp_flat_get(cmlp_layer *const *layers, size_t n, cmlp_what what, void *values)
+cmlp_status cmlp_flat_get(cmlp_layer *const *layers, size_t n, cmlp_what what, void *values)
 {
+    NEED(values);
+    cmlp_status status = cmlp_check_layers(layers, n);
+    if (status)
+        return status;
     char *to = values;
     for (size_t i = 0; i < n; i++)
         for (int part = 0; part < layers[i]->n_parts; part++) {
             (what == CMLP_VALUES ? cmlp_layer_get : cmlp_layer_get_grad)(layers[i], part, to);
             to += cmlp_layer_count(layers[i], part) * layers[i]->k->size;
         }
+    return CMLP_OK;
 }
 
 cmlp_status cmlp_flat_set(cmlp_layer *const *layers, size_t n, cmlp_what what, const void *values)
 {
+    NEED(values);
+    cmlp_status status = cmlp_check_layers(layers, n);
     const char *from = values;
-    for (size_t i = 0; i < n && what == CMLP_GRADIENTS; i++)
-        if (cmlp_layer_need_gradients(layers[i]))
-            return CMLP_E_MEMORY;
+    for (size_t i = 0; !status && i < n && what == CMLP_GRADIENTS; i++)
+        status = cmlp_layer_need_gradients(layers[i]);
+    if (status)
+        return status;
     for (size_t i = 0; i < n; i++) {
         cmlp_layer *l = layers[i];
         for (int part = 0; part < l->n_parts; part++) {
@@ -269,18 +342,27 @@ cmlp_status cmlp_flat_set(cmlp_layer *const *layers, size_t n, cmlp_what what, c
     return CMLP_OK;
 }
 
+static int same_parts(const cmlp_layer *a, const cmlp_layer *b)
+{
+    int same = a->k == b->k && a->n_parts == b->n_parts;
+    for (int part = 0; same && part < a->n_parts; part++) {
+        const cmlp_panels *p = &a->layout[part].panels, *q = &b->layout[part].panels;
+        same = p->rows == q->rows && p->columns == q->columns;
+    }
+    return same;
+}
+
 cmlp_status cmlp_flat_lerp(cmlp_layer *const *layers, cmlp_layer *const *others, size_t n, double tau)
 {
-    for (size_t i = 0; i < n; i++) {
-        const cmlp_layer *a = layers[i], *b = others[i];
-        if (a->k != b->k || a->n_parts != b->n_parts)
-            return CMLP_E_ARGUMENT;
-        for (int part = 0; part < a->n_parts; part++) {
-            const cmlp_panels *p = &a->layout[part].panels, *q = &b->layout[part].panels;
-            if (p->rows != q->rows || p->columns != q->columns)
-                return CMLP_E_ARGUMENT;
-        }
-    }
+    cmlp_status status = cmlp_check_layers(layers, n);
+    if (!status)
+        status = cmlp_check_layers(others, n);
+    for (size_t i = 0; !status && i < n; i++)
+        if (!same_parts(layers[i], others[i]))
+            status = cmlp_fail(CMLP_E_ARGUMENT,
+                               "others[%zu] has other parts than layers[%zu]; expected the same", i, i);
+    if (status)
+        return status;
     for (size_t i = 0; i < n; i++) {
         cmlp_layer *l = layers[i];
         for (int part = 0; part < l->n_parts; part++)
@@ -294,10 +376,11 @@ cmlp_status cmlp_flat_lerp(cmlp_layer *const *layers, cmlp_layer *const *others,
 /* All layers or none. */
 cmlp_status cmlp_layers_hold(cmlp_layer *const *layers, size_t n)
 {
+    NEED(layers);
     for (size_t i = 0; i < n; i++)
         if (atomic_exchange(&layers[i]->busy, 1)) {
             cmlp_layers_release(layers, i);
-            return CMLP_E_BUSY;
+            return cmlp_fail(CMLP_E_BUSY, "layers[%zu] is being trained, or held, by another call", i);
         }
     return CMLP_OK;
 }

@@ -18,6 +18,10 @@ struct cmlp_layer {
     atomic_int busy;
 };
 
+/* Settings and sizes of a layer that is to be made. */
+cmlp_status cmlp_check_layer_spec(const cmlp_layer_spec *spec);
+/* Layers that are there, of one type and instruction set. */
+cmlp_status cmlp_check_layers(cmlp_layer *const *layers, size_t n);
 cmlp_status cmlp_layer_need_transpose(cmlp_layer *layer);
 cmlp_status cmlp_layer_need_gradients(cmlp_layer *layer);
 /* Writes the transposes anew where there are any. */
@@ -35,6 +39,8 @@ struct cmlp_optimizer {
     uint64_t steps;
 };
 
+cmlp_status cmlp_check_optimizer_spec(const cmlp_optimizer_spec *spec);
+cmlp_status cmlp_check_rate(const char *name, double value);
 /* Settings of step number t >= 1: args[0] for parts that do not decay, args[1] for those that do. weight_sum:
  * of the minibatch, its rows where samples have no weights. */
 void cmlp_step_args(const cmlp_optimizer_spec *spec, uint64_t t, double lr, double momentum,

@@ -2,6 +2,7 @@
  */
 #include "layout.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,12 +78,17 @@ static cmlp_status check_pair(layout *l)
         return CMLP_OK;
     for (size_t i = 0; i < l->n_ops; i++)
         if (l->ops[i].activation == CMLP_STEP)
-            return CMLP_E_PAIR;
+            return cmlp_fail(CMLP_E_PAIR,
+                             "layers[%zu] has the activation step; expected one with a slope, for a loss",
+                             l->ops[i].last_layer);
     op *last = &l->ops[l->n_ops - 1];
     int seen = last->kind->rectifies ? CMLP_RELU : last->kind->uses_fused ? last->activation : CMLP_IDENTITY;
     cmlp_pair pair = cmlp_pair_mode(seen, l->spec.loss);
     last->fused_output = last->kind->uses_fused && pair == CMLP_FUSED;
-    return pair == CMLP_REFUSED ? CMLP_E_PAIR : CMLP_OK;
+    if (pair == CMLP_REFUSED)
+        return cmlp_fail(CMLP_E_PAIR, "the loss %s does not go with the output activation %s",
+                         cmlp_loss_name(l->spec.loss), cmlp_activation_name(seen));
+    return CMLP_OK;
 }
 
 /* ---- the workspace ---- */
@@ -219,7 +225,7 @@ static cmlp_status find_runs(layout *l)
         s->n_runs = cmlp_runs_of(panels_of(s), &s->block, runs);
         runs += s->n_runs;
     }
-    return runs ? CMLP_OK : CMLP_E_MEMORY;
+    return runs ? CMLP_OK : cmlp_no_memory();
 }
 
 /* Each span goes to the thread that has its columns in the forward pass; those of parts with too few columns
@@ -274,20 +280,34 @@ static cmlp_status make_spans(layout *l)
     }
     free(load);
     size_scratch(l, rows);
-    return enough ? find_runs(l) : CMLP_E_MEMORY;
+    return enough ? find_runs(l) : cmlp_no_memory();
 }
 
 /* ---- the whole ---- */
 
 static cmlp_status check_chain(const cmlp_plan_spec *spec, cmlp_layer *const *layers, size_t n, int opt)
 {
-    if (!n || !spec->batch || spec->batch > SIZE_MAX / 4096 || spec->loss >= CMLP_N_LOSSES)
-        return CMLP_E_ARGUMENT;
+    if (!n)
+        return cmlp_fail(CMLP_E_ARGUMENT, "n_layers is 0; expected 1 or more");
+    if (!spec->batch || spec->batch > SIZE_MAX / 4096)
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->batch is %zu; expected 1 to %zu", spec->batch,
+                         SIZE_MAX / 4096);
+    if (spec->loss >= CMLP_N_LOSSES)
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->loss is %d; expected a cmlp_loss, or -1", spec->loss);
+    if (!isfinite(spec->loss_param))
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->loss_param is %g; expected a finite number",
+                         spec->loss_param);
+    if (opt && spec->loss < 0)
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->loss is %d; expected a cmlp_loss, for the optimizer",
+                         spec->loss);
     cmlp_extent shape = {layers[0]->spec.n_in, 1, 1};
-    for (size_t i = 0; i < n; i++)
-        if (layers[i]->k != layers[0]->k || cmlp_layer_shape(&layers[i]->spec, &shape, &shape))
-            return CMLP_E_ARGUMENT;
-    return opt && spec->loss < 0 ? CMLP_E_ARGUMENT : CMLP_OK;
+    for (size_t i = 0; i < n; i++) {
+        size_t width = shape.channels * shape.height * shape.width;
+        if (cmlp_layer_shape(&layers[i]->spec, &shape, &shape))
+            return cmlp_fail(CMLP_E_ARGUMENT, "layers[%zu] has n_in %zu; expected %zu, the outputs before it",
+                             i, layers[i]->spec.n_in, width);
+    }
+    return CMLP_OK;
 }
 
 static cmlp_status build(layout *l, cmlp_layer *const *layers, size_t n_layers)
@@ -317,13 +337,13 @@ cmlp_status cmlp_layout_new(const cmlp_plan_spec *spec, cmlp_layer *const *layer
         return status;
     layout *l = calloc(1, sizeof *l);
     if (!l)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     l->spec = *spec;
     l->k = layers[0]->k;
     l->trains = opt;
     l->ops = calloc(n_layers, sizeof *l->ops);
     cmlp_layout_use(l);
-    status = l->ops ? build(l, layers, n_layers) : CMLP_E_MEMORY;
+    status = l->ops ? build(l, layers, n_layers) : cmlp_no_memory();
     if (status)
         cmlp_layout_leave(l);
     else

@@ -4,6 +4,62 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* ---- settings ---- */
+
+cmlp_optimizer_spec cmlp_optimizer_defaults(int kind)
+{
+    int is_adam = kind == CMLP_ADAM || kind == CMLP_ADAMW;
+    return (cmlp_optimizer_spec){.kind = kind,
+                                 .weight_decay = kind == CMLP_ADAMW ? 0.01 : 0.0,
+                                 .beta1 = is_adam ? 0.9 : 0.0,
+                                 .beta2 = is_adam ? 0.999 : 0.0,
+                                 .eps = kind == CMLP_ADAGRAD ? 1e-10
+                                        : kind == CMLP_SGD   ? 0.0
+                                                             : 1e-8,
+                                 .rho = kind == CMLP_RMSPROP ? 0.9 : 0.0};
+}
+
+/* A setting's range, from low on; below one, or finite. */
+typedef struct {
+    const char *name;
+    double value, low;
+    int above, below_one;
+} setting;
+
+cmlp_status cmlp_check_optimizer_spec(const cmlp_optimizer_spec *s)
+{
+    if (s->kind < 0 || s->kind >= CMLP_N_OPTIMIZERS)
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->kind is %d; expected a cmlp_optimizer_kind", s->kind);
+    const setting settings[] = {{"momentum", s->momentum, 0.0, 0, 1},
+                                {"beta1", s->beta1, 0.0, 0, 1},
+                                {"beta2", s->beta2, 0.0, 0, 1},
+                                {"rho", s->rho, 0.0, 0, 1},
+                                {"eps", s->eps, 0.0, s->kind != CMLP_SGD, 0},
+                                {"weight_decay", s->weight_decay, 0.0, 0, 0},
+                                {"l1", s->l1, 0.0, 0, 0},
+                                {"clip_value", s->clip_value, 0.0, 0, 0},
+                                {"clip_norm", s->clip_norm, 0.0, 0, 0}};
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        const setting *t = &settings[i];
+        double high = t->below_one ? 1.0 : HUGE_VAL;
+        if (t->value >= t->low && t->value < high && !(t->above && t->value == t->low))
+            continue;
+        return cmlp_fail(
+            CMLP_E_ARGUMENT,
+            "spec->%s is %g; expected %s %g and below %g (cmlp_optimizer_defaults has the usual values)",
+            t->name, t->value, t->above ? "above" : "at least", t->low, high);
+    }
+    return CMLP_OK;
+}
+
+cmlp_status cmlp_check_rate(const char *name, double value)
+{
+    return isfinite(value) ? CMLP_OK
+                           : cmlp_fail(CMLP_E_ARGUMENT, "%s is %g; expected a finite number", name, value);
+}
+
+/* ---- state ---- */
+
 static size_t lay_out(cmlp_optimizer *o)
 {
     part_layout parts[CMLP_MOST_PARTS];
@@ -27,27 +83,34 @@ static cmlp_status build(cmlp_optimizer *o, cmlp_layer *const *layers, size_t n_
     o->layers = calloc(n_layers, sizeof *o->layers);
     o->offsets = calloc(n_layers, sizeof *o->offsets);
     if (!o->layers || !o->offsets)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     o->n_layers = n_layers;
     for (size_t i = 0; i < n_layers; i++)
         o->layers[i] = layers[i];
     size_t bytes = lay_out(o);
     for (int slot = 0; slot < cmlp_optimizer_slots(o->spec.kind); slot++)
         if (!(o->slots[slot] = cmlp_alloc(bytes)))
-            return CMLP_E_MEMORY;
+            return cmlp_no_memory();
     return CMLP_OK;
 }
 
 cmlp_status cmlp_optimizer_new(const cmlp_optimizer_spec *spec, cmlp_layer *const *layers, size_t n_layers,
                                cmlp_optimizer **out)
 {
-    if (spec->kind < 0 || spec->kind >= CMLP_N_OPTIMIZERS || !n_layers)
-        return CMLP_E_ARGUMENT;
+    NEED(spec);
+    NEED(out);
+    cmlp_status status = cmlp_check_optimizer_spec(spec);
+    if (!status)
+        status = cmlp_check_layers(layers, n_layers);
+    if (!status && !n_layers)
+        status = cmlp_fail(CMLP_E_ARGUMENT, "n_layers is 0; expected 1 or more");
+    if (status)
+        return status;
     cmlp_optimizer *o = calloc(1, sizeof *o);
     if (!o)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     o->spec = *spec;
-    cmlp_status status = build(o, layers, n_layers);
+    status = build(o, layers, n_layers);
     if (status) {
         cmlp_optimizer_free(o);
         return status;
@@ -71,8 +134,22 @@ cmlp_optimizer_spec *cmlp_optimizer_settings(cmlp_optimizer *o) { return &o->spe
 uint64_t cmlp_optimizer_steps(const cmlp_optimizer *o) { return o->steps; }
 void cmlp_optimizer_set_steps(cmlp_optimizer *o, uint64_t steps) { o->steps = steps; }
 
-void cmlp_optimizer_get_slot(const cmlp_optimizer *o, int slot, void *values)
+static cmlp_status check_slot(const cmlp_optimizer *optimizer, int slot, const void *values)
 {
+    NEED(optimizer);
+    NEED(values);
+    if (slot < 0 || slot >= cmlp_optimizer_slots(optimizer->spec.kind))
+        return cmlp_fail(CMLP_E_ARGUMENT, "slot is %d; expected less than %d, the slots of %s", slot,
+                         cmlp_optimizer_slots(optimizer->spec.kind),
+                         cmlp_optimizer_name(optimizer->spec.kind));
+    return CMLP_OK;
+}
+
+cmlp_status cmlp_optimizer_get_slot(const cmlp_optimizer *o, int slot, void *values)
+{
+    cmlp_status status = check_slot(o, slot, values);
+    if (status)
+        return status;
     char *to = values;
     for (size_t i = 0; i < o->n_layers; i++) {
         const cmlp_layer *l = o->layers[i];
@@ -81,10 +158,14 @@ void cmlp_optimizer_get_slot(const cmlp_optimizer *o, int slot, void *values)
             to += cmlp_layer_count(l, part) * l->k->size;
         }
     }
+    return CMLP_OK;
 }
 
-void cmlp_optimizer_set_slot(cmlp_optimizer *o, int slot, const void *values)
+cmlp_status cmlp_optimizer_set_slot(cmlp_optimizer *o, int slot, const void *values)
 {
+    cmlp_status status = check_slot(o, slot, values);
+    if (status)
+        return status;
     const char *from = values;
     for (size_t i = 0; i < o->n_layers; i++) {
         const cmlp_layer *l = o->layers[i];
@@ -93,6 +174,7 @@ void cmlp_optimizer_set_slot(cmlp_optimizer *o, int slot, const void *values)
             from += cmlp_layer_count(l, part) * l->k->size;
         }
     }
+    return CMLP_OK;
 }
 
 void cmlp_step_args(const cmlp_optimizer_spec *s, uint64_t t, double lr, double momentum, double weight_sum,
@@ -163,8 +245,14 @@ static void step_share(void *ctx, int thread, int n_threads)
 
 cmlp_status cmlp_optimizer_step(cmlp_optimizer *o, double lr, double weight_sum)
 {
-    if (cmlp_layers_hold(o->layers, o->n_layers))
-        return CMLP_E_BUSY;
+    NEED(o);
+    cmlp_status status = cmlp_check_optimizer_spec(&o->spec);
+    if (!status)
+        status = cmlp_check_rate("lr", lr);
+    if (!status)
+        status = cmlp_layers_hold(o->layers, o->n_layers);
+    if (status)
+        return status;
     o->steps++;
     one_step c = {o, lr, weight_sum};
     cmlp_parallel(1, step_share, &c);

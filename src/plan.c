@@ -16,7 +16,7 @@ static cmlp_status allocate(cmlp_plan *plan)
     if (l->copies_inputs)
         plan->inputs = cmlp_alloc((size_t)l->threads * l->input_bytes);
     int whole = plan->workspaces && plan->scratch && plan->partial && plan->norms && plan->squares;
-    return whole && (plan->inputs || !l->copies_inputs) ? CMLP_OK : CMLP_E_MEMORY;
+    return whole && (plan->inputs || !l->copies_inputs) ? CMLP_OK : cmlp_no_memory();
 }
 
 static cmlp_status prepare_layers(cmlp_plan *plan)
@@ -27,9 +27,9 @@ static cmlp_status prepare_layers(cmlp_plan *plan)
         /* Below the first op that is trained a gradient of x is wanted only by plans that compute for others.
          */
         if ((i > l->first_trained || !plan->opt) && cmlp_layer_need_transpose(layer))
-            return CMLP_E_MEMORY;
+            return cmlp_no_memory();
         if (!plan->opt && cmlp_layer_need_gradients(layer))
-            return CMLP_E_MEMORY;
+            return cmlp_no_memory();
     }
     return l->groups ? cmlp_plan_need_gradients(plan) : CMLP_OK;
 }
@@ -56,17 +56,19 @@ cmlp_status cmlp_plan_need_gradients(cmlp_plan *plan)
     if (plan->gradients || !plan->opt)
         return CMLP_OK;
     plan->gradients = cmlp_alloc(cmlp_max(plan->layout->groups, 1) * plan->layout->block_bytes);
-    return plan->gradients ? CMLP_OK : CMLP_E_MEMORY;
+    return plan->gradients ? CMLP_OK : cmlp_no_memory();
 }
 
-static int is_for(const cmlp_optimizer *opt, cmlp_layer *const *layers, size_t n)
+/* An optimizer must have been made for these layers. */
+static cmlp_status check_optimizer(const cmlp_optimizer *opt, cmlp_layer *const *layers, size_t n)
 {
-    if (!opt)
-        return 1;
-    for (size_t i = 0; i < n; i++)
-        if (opt->n_layers != n || opt->layers[i] != layers[i])
-            return 0;
-    return 1;
+    if (opt && opt->n_layers != n)
+        return cmlp_fail(CMLP_E_ARGUMENT, "opt is for %zu layers; expected one for these %zu", opt->n_layers,
+                         n);
+    for (size_t i = 0; opt && i < n; i++)
+        if (opt->layers[i] != layers[i])
+            return cmlp_fail(CMLP_E_ARGUMENT, "opt is for other layers, from layers[%zu] on", i);
+    return CMLP_OK;
 }
 
 /* Takes over the caller's use of the layout. */
@@ -76,7 +78,7 @@ static cmlp_status plan_on(layout *l, uint64_t seed, cmlp_layer *const *layers, 
     cmlp_plan *plan = cmlp_alloc(sizeof *plan);
     if (!plan) {
         cmlp_layout_leave(l);
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     }
     plan->layout = l;
     plan->seed = seed;
@@ -85,7 +87,7 @@ static cmlp_status plan_on(layout *l, uint64_t seed, cmlp_layer *const *layers, 
     plan->layers = calloc(n_layers, sizeof *plan->layers);
     if (plan->layers)
         memcpy(plan->layers, layers, n_layers * sizeof *layers);
-    cmlp_status status = plan->layers ? allocate(plan) : CMLP_E_MEMORY;
+    cmlp_status status = plan->layers ? allocate(plan) : cmlp_no_memory();
     if (!status)
         status = prepare_layers(plan);
     if (status)
@@ -99,18 +101,33 @@ cmlp_status cmlp_plan_new(const cmlp_plan_spec *spec, cmlp_layer *const *layers,
                           cmlp_optimizer *opt, cmlp_plan **out)
 {
     layout *l;
-    if (!is_for(opt, layers, n_layers))
-        return CMLP_E_ARGUMENT;
-    cmlp_status status = cmlp_layout_new(spec, layers, n_layers, opt != NULL, &l);
+    NEED(spec);
+    NEED(out);
+    cmlp_status status = cmlp_check_layers(layers, n_layers);
+    if (!status)
+        status = check_optimizer(opt, layers, n_layers);
+    if (!status)
+        status = cmlp_layout_new(spec, layers, n_layers, opt != NULL, &l);
     return status ? status : plan_on(l, spec->seed, layers, n_layers, opt, out);
 }
 
 cmlp_status cmlp_plan_like(const cmlp_plan *like, uint64_t seed, cmlp_layer *const *layers, size_t n_layers,
                            cmlp_optimizer *opt, cmlp_plan **out)
 {
+    NEED(like);
+    NEED(out);
     layout *l = (layout *)like->layout; /* only its count of users changes */
-    if (!is_for(opt, layers, n_layers) || !opt != !l->trains || !cmlp_layout_fits(l, layers, n_layers))
-        return CMLP_E_ARGUMENT;
+    cmlp_status status = cmlp_check_layers(layers, n_layers);
+    if (!status)
+        status = check_optimizer(opt, layers, n_layers);
+    if (status)
+        return status;
+    if (!opt != !l->trains)
+        return cmlp_fail(CMLP_E_ARGUMENT, "opt is %s; expected %s, as in `like`", opt ? "given" : "NULL",
+                         l->trains ? "one" : "none");
+    if (!cmlp_layout_fits(l, layers, n_layers))
+        return cmlp_fail(CMLP_E_ARGUMENT,
+                         "layers are not of the shapes, settings and type of those of `like`");
     return plan_on(cmlp_layout_use(l), seed, layers, n_layers, opt, out);
 }
 

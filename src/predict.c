@@ -123,15 +123,20 @@ static int share_out(prediction *c)
 
 cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int logits, void *y)
 {
+    NEED(plan);
     if (!n)
         return CMLP_OK;
+    NEED(x);
+    NEED(y);
+    if (n > SIZE_MAX / 4096 / plan->layout->ld_widest)
+        return cmlp_fail(CMLP_E_ARGUMENT, "n is %zu; expected no more rows than memory has", n);
     prediction c = {.plan = plan, .n = n, .x = x, .y = y, .logits = logits};
     int threads = share_out(&c);
     _Alignas(CMLP_LINE) char stack[PREDICT_STACK_BYTES];
     size_t bytes = 2 * c.half * (size_t)(c.shared ? 1 : threads);
     c.scratch = bytes <= sizeof stack ? stack : cmlp_alloc(bytes);
     if (!c.scratch)
-        return CMLP_E_MEMORY;
+        return cmlp_no_memory();
     cmlp_parallel(threads, predict_share, &c);
     if (c.scratch != stack)
         cmlp_free(c.scratch);

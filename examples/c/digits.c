@@ -6,11 +6,10 @@
  *   digits digits.csv
  */
 #include <cmlp.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PIXELS = 64, HIDDEN = 64, CLASSES = 10, EPOCHS = 30 };
+enum { PIXELS = 64, HIDDEN = 64, CLASSES = 10, EPOCHS = 30, SEED = 0 };
 
 typedef struct {
     float (*x)[PIXELS];
@@ -61,25 +60,22 @@ static images read_images(const char *path)
     return a;
 }
 
-/* A dense layer with weights even over +-sqrt(6 / n_in), as suits ReLU. */
+/* For calls of the library, which say themselves what is wrong. */
+static void done(cmlp_status status) { check(status >= CMLP_OK, cmlp_last_error()); }
+
 static cmlp_layer *dense(size_t n_in, size_t n_out, cmlp_activation activation)
 {
     const cmlp_layer_spec spec = {
         .kind = CMLP_DENSE, .n_in = n_in, .n_out = n_out, .activation = activation, .bias = 1};
     cmlp_layer *layer;
-    check(cmlp_layer_new(CMLP_F32, &spec, &layer) == CMLP_OK, "no layer");
-    float *w = room(n_in * n_out, sizeof *w);
-    for (size_t i = 0; i < n_in * n_out; i++)
-        w[i] = (2 * (float)rand() / (float)RAND_MAX - 1) * sqrtf(6 / (float)n_in);
-    cmlp_layer_set(layer, CMLP_WEIGHT, w);
-    free(w);
+    done(cmlp_layer_new(CMLP_F32, &spec, &layer));
     return layer;
 }
 
 static double accuracy(const cmlp_plan *plan, const float (*x)[PIXELS], const int64_t *labels, size_t n)
 {
     float (*y)[CLASSES] = room(n, sizeof *y);
-    check(cmlp_predict(plan, n, x, 0, y) == CMLP_OK, "no prediction");
+    done(cmlp_predict(plan, n, x, 0, y));
     size_t right = 0;
     for (size_t i = 0; i < n; i++) {
         int64_t best = 0;
@@ -98,20 +94,20 @@ int main(int argc, char **argv)
     size_t n_test = all.n / 5, n = all.n - n_test;
     printf("%zu images to train on, %zu to test\n", n, n_test);
 
-    srand(0);
     cmlp_layer *layers[2] = {dense(PIXELS, HIDDEN, CMLP_RELU), dense(HIDDEN, CLASSES, CMLP_IDENTITY)};
+    done(cmlp_init_layers(layers, 2, SEED));
     const cmlp_optimizer_spec rule = {.kind = CMLP_SGD, .momentum = 0.9};
     cmlp_optimizer *optimizer;
-    check(cmlp_optimizer_new(&rule, layers, 2, &optimizer) == CMLP_OK, "no optimizer");
-    const cmlp_plan_spec spec = {.loss = CMLP_SOFTMAX_CROSS_ENTROPY, .batch = 32, .seed = 0};
+    done(cmlp_optimizer_new(&rule, layers, 2, &optimizer));
+    const cmlp_plan_spec spec = {.loss = CMLP_SOFTMAX_CROSS_ENTROPY, .batch = 32, .seed = SEED};
     cmlp_plan *plan;
-    check(cmlp_plan_new(&spec, layers, 2, optimizer, &plan) == CMLP_OK, "no plan");
+    done(cmlp_plan_new(&spec, layers, 2, optimizer, &plan));
 
     const cmlp_data data = {.x = all.x, .labels = all.labels, .n = n};
     const double lr = 0.05;
     double losses[EPOCHS];
     cmlp_run run = {.epochs = EPOCHS, .shuffle = 1, .lr = &lr, .n_lr = 1, .losses = losses};
-    check(cmlp_fit(plan, &data, &run) == CMLP_OK, "training failed");
+    done(cmlp_fit(plan, &data, &run));
     printf("loss %.3f in the first epoch, %.3f in the last\n", losses[0], losses[run.n_losses - 1]);
     printf("test accuracy %.3f\n",
            accuracy(plan, (const float (*)[PIXELS])(all.x + n), all.labels + n, n_test));

@@ -6,7 +6,7 @@
 static void check(cmlp_status status)
 {
     if (status != CMLP_OK) {
-        fprintf(stderr, "cmlp: error %d\n", (int)status);
+        fprintf(stderr, "xor: %s\n", status < 0 ? cmlp_last_error() : cmlp_strerror(status));
         exit(1);
     }
 }

@@ -30,8 +30,17 @@ int cmlp_layer_kind_id(const char *name)
 
 cmlp_status cmlp_layer_shape(const cmlp_layer_spec *spec, const cmlp_extent *in, cmlp_extent *out)
 {
+    NEED(spec);
+    NEED(in);
+    NEED(out);
     const layer_kind *kind = cmlp_kind((int)spec->kind);
-    return kind && kind->shape(spec, in, out) ? CMLP_OK : CMLP_E_ARGUMENT;
+    cmlp_extent from = *in;
+    if (!kind)
+        return cmlp_fail(CMLP_E_ARGUMENT, "spec->kind is %d; expected a cmlp_layer_kind", (int)spec->kind);
+    if (!kind->shape(spec, &from, out))
+        return cmlp_fail(CMLP_E_ARGUMENT, "in has shape (%zu, %zu, %zu); expected %zu numbers", from.channels,
+                         from.height, from.width, spec->n_in);
+    return CMLP_OK;
 }
 
 size_t cmlp_lay_out_parts(const cmlp_kernels *k, const cmlp_layer_spec *spec, part_layout *parts,

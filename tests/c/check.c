@@ -167,6 +167,8 @@ static int run_set(const char *isa)
     test_nets();
     test_memory();
     test_teams();
+    test_errors();
+    test_models();
     return 0;
 }
 
@@ -177,6 +179,7 @@ int main(int argc, char **argv)
         return 2;
     }
     test_rng();
+    test_json();
     if (run_set(argv[1]) == SKIPPED) {
         printf("%s: this processor or build does not have it\n", argv[1]);
         return SKIPPED;

@@ -62,5 +62,8 @@ void test_nets(void);
 void test_memory(void);
 void test_rng(void); /* the same for every set */
 void test_teams(void);
+void test_json(void); /* the same for every set */
+void test_errors(void);
+void test_models(void);
 
 #endif
