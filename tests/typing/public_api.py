@@ -126,8 +126,8 @@ def net_and_files() -> None:
     assert_type(net.summary(), str)
     net.classes = ["no", "yes"]
     assert_type(net.classes, Array | None)
-    net.link, net.n_threads = "softmax", 1
     assert_type((net.link, net.n_threads), tuple[str | None, int | None])
+    net.link, net.n_threads = "softmax", 1
     net.metadata = {"from": "here"}
     assert_type(net.metadata, dict[str, Any])
     assert_type((net.dtype, net.seed), tuple[str, int])
