@@ -278,8 +278,6 @@ cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_
 /* ---- the products of a dense layer ---- */
 
 #define STRIP 48
-/* What fits is kept on the caller's stack: to ask for memory takes as long as some products. */
-#define STACK_BYTES 32768
 /* Packing a panel takes as long as multiplying so many rows by it. */
 #define ROWS_OF_PACKING 16
 
@@ -381,7 +379,7 @@ static void run_strip(product *p, const panel *q, size_t r, size_t rows)
     size_t size = p->k->size, at = r * p->columns + q->c0, ld = q->width;
     char *to = q->strip;
     if (p->kind == BACKWARD_DW) {
-        p->k->outer(r, r + rows, ld, p->inner, p->a, p->rows, q->data, ld, ld, 0, r, rows, to, NULL);
+        p->k->outer(r, r + rows, ld, p->inner, p->a, p->rows, q->data, ld, ld, 0, r, rows, to, NULL, NULL);
     } else {
         if (q->n == q->width)
             to = p->out + at * size, ld = p->columns;
@@ -435,14 +433,11 @@ static cmlp_status run_product(const cmlp_shape *shape, int n_threads, product *
     p->by_columns = (panels + threads - 1) / threads * (ROWS_OF_PACKING + p->rows) <=
                     panels * (ROWS_OF_PACKING + (p->rows + threads - 1) / threads);
     p->scratch_bytes = cmlp_round_up((p->inner + 1 + cmlp_min(STRIP, p->rows)) * p->nr * k->size, CMLP_LINE);
-    _Alignas(CMLP_LINE) char stack[STACK_BYTES];
-    size_t bytes = p->scratch_bytes * threads;
-    p->scratch = bytes <= STACK_BYTES ? stack : cmlp_alloc(bytes);
+    p->scratch = cmlp_borrow(p->scratch_bytes * threads);
     if (!p->scratch)
         return cmlp_no_memory();
     cmlp_parallel((int)threads, product_share, p);
-    if (p->scratch != stack)
-        cmlp_free(p->scratch);
+    cmlp_give_back(p->scratch);
     return CMLP_OK;
 }
 

@@ -12,6 +12,10 @@
 #define CMLP_LINE 64
 void *cmlp_alloc(size_t bytes);
 void cmlp_free(void *p);
+/* Scratch for the length of a call, aligned likewise but not zeroed: from a few small blocks that are kept
+ * for this, or allocated.  NULL where that fails. */
+void *cmlp_borrow(size_t bytes);
+void cmlp_give_back(void *p);
 
 static inline size_t cmlp_round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static inline size_t cmlp_min(size_t a, size_t b) { return a < b ? a : b; }

@@ -1,4 +1,4 @@
-/* Allocation of the library's buffers. */
+/* Allocation of the library's buffers, and scratch memory for the length of a call. */
 #define _DEFAULT_SOURCE
 #include "internal.h"
 
@@ -40,4 +40,35 @@ void cmlp_free(void *p)
 #else
     free(p);
 #endif
+}
+
+/* Small callers of a product or a prediction would wait for malloc, and threads with small stacks have no
+ * room for it there: so a few blocks are kept, each taken and given back by one atomic exchange. */
+#define SPARE_BYTES 32768
+#define SPARE_BLOCKS 4
+
+static struct {
+    _Alignas(CMLP_LINE) char data[SPARE_BYTES];
+    _Alignas(CMLP_LINE) atomic_int taken;
+} spare[SPARE_BLOCKS];
+
+void *cmlp_borrow(size_t bytes)
+{
+#ifndef __SANITIZE_ADDRESS__ /* which sees the end of an allocated block only */
+    for (int i = 0; bytes <= SPARE_BYTES && i < SPARE_BLOCKS; i++)
+        if (!atomic_load_explicit(&spare[i].taken, memory_order_relaxed) &&
+            !atomic_exchange_explicit(&spare[i].taken, 1, memory_order_acquire))
+            return spare[i].data;
+#endif
+    return cmlp_alloc(bytes);
+}
+
+void cmlp_give_back(void *p)
+{
+    for (int i = 0; i < SPARE_BLOCKS; i++)
+        if (p == spare[i].data) {
+            atomic_store_explicit(&spare[i].taken, 0, memory_order_release);
+            return;
+        }
+    cmlp_free(p);
 }

@@ -101,28 +101,28 @@ void cmlp_run_backward(cmlp_plan *plan, const pass *p, char *workspace, const te
 }
 
 /* What the update of a span reads next: its values and state. */
-static const cmlp_soon *prefetch_for(const cmlp_plan *plan, const span *s, cmlp_soon *soon)
+static const cmlp_prefetch *prefetch_for(const cmlp_plan *plan, const span *s, cmlp_prefetch *hints)
 {
     const part_layout *part = &s->of->parts[s->part];
     size_t first = panel_at(&part->panels, s->block.c0) * s->of->k->size;
     const char *value = memory_of(plan, s->of)[s->part].value;
     for (int i = 0; i < 3; i++) {
         const char *slot = i ? plan->opt->slots[i - 1] : NULL;
-        soon->part[i] = (slot ? slot + part->offset : value) + first;
+        hints->part[i] = (slot ? slot + part->offset : value) + first;
     }
-    soon->rows = part->panels.rows;
-    return soon;
+    hints->rows = part->panels.rows;
+    return hints;
 }
 
 void cmlp_span_gradient(const cmlp_plan *plan, const pass *p, const span *s, char *workspace,
                         gradient_args *g)
 {
     const op *o = s->of;
-    cmlp_soon soon;
+    cmlp_prefetch hints;
     int is_far = g->last && plan->opt && plan->layout->block_bytes > NEAR_BYTES;
     g->x = input_of(plan, p, workspace, o, 0, &g->ldx);
     g->d = workspace + o->d;
-    g->prefetch = is_far ? prefetch_for(plan, s, &soon) : NULL;
+    g->prefetch = is_far ? prefetch_for(plan, s, &hints) : NULL;
     o->kind->gradient(o, s, g);
 }
 

@@ -134,11 +134,11 @@ cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int log
     int threads = share_out(&c);
     _Alignas(CMLP_LINE) char stack[PREDICT_STACK_BYTES];
     size_t bytes = 2 * c.half * (size_t)(c.shared ? 1 : threads);
-    c.scratch = bytes <= sizeof stack ? stack : cmlp_alloc(bytes);
+    c.scratch = bytes <= sizeof stack ? stack : cmlp_borrow(bytes);
     if (!c.scratch)
         return cmlp_no_memory();
     cmlp_parallel(threads, predict_share, &c);
     if (c.scratch != stack)
-        cmlp_free(c.scratch);
+        cmlp_give_back(c.scratch);
     return CMLP_OK;
 }

@@ -30,15 +30,15 @@ INLINE void add_product(const size_t mr, const size_t nv, const real *a, size_t 
 
 /* Rows of x lie too far apart for the processor to fetch them by itself. */
 #define ROWS_AHEAD 16
-#define SOON 3
+#define PREFETCHED 3
 
 /* c[i][j] = init[i][j] + sum over p < k of a(i, p) b[p][j] for an mr x nv tile.
  * transposed: a(i, p) = a[p * lda + i] (both operands by rows p: the weight gradient), else a[i * lda + p].
  * init may be c, or a row of bias or zeros with ldi = 0.  c must not overlap a or b.
- * soon: where as much as c holds is needed next, SOON times; transposed tiles fetch it. */
+ * near: where as much as c holds is read next, PREFETCHED times; transposed tiles prefetch it. */
 INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t k, const real *restrict a,
                  size_t lda, const real *restrict b, size_t ldb, const real *init, size_t ldi, real *c,
-                 size_t ldc, const real *const *soon)
+                 size_t ldc, const real *const *near)
 {
     const size_t step = transposed ? lda : 1, stride = transposed ? 1 : lda;
     v acc[MR_MAX][NV_MAX];
@@ -50,8 +50,8 @@ INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t 
     for (size_t q = 0; q < k / 4; q++) {
         if (transposed && q < mr * nv)
 #pragma GCC unroll 3
-            for (int l = 0; l < SOON; l++)
-                __builtin_prefetch(soon[l] + q * VW, 0, 2);
+            for (int l = 0; l < PREFETCHED; l++)
+                __builtin_prefetch(near[l] + q * VW, 0, 2);
 #pragma GCC unroll 4
         for (int l = 0; l < 4; l++, a += step, b += ldb) {
             if (transposed)
@@ -69,21 +69,21 @@ INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t 
 }
 
 typedef void tile_fn(size_t k, const real *a, size_t lda, const real *b, size_t ldb, const real *init,
-                     size_t ldi, real *c, size_t ldc, const real *const *soon);
+                     size_t ldi, real *c, size_t ldc, const real *const *near);
 
 #define DEFINE_TILE(mr, nv)                                                                             \
     static void rows_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, size_t ldb,        \
                                  const real *init, size_t ldi, real *c, size_t ldc,                     \
-                                 const real *const *soon)                                               \
+                                 const real *const *near)                                               \
     {                                                                                                   \
-        (void)ldb, (void)soon;                                                                          \
+        (void)ldb, (void)near;                                                                          \
         tile(mr, nv, 0, k, a, lda, b, nv *VW, init, ldi, c, ldc, NULL);                                       \
     }                                                                                                   \
     static void cols_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, size_t ldb,        \
                                  const real *init, size_t ldi, real *c, size_t ldc,                     \
-                                 const real *const *soon)                                               \
+                                 const real *const *near)                                               \
     {                                                                                                   \
-        tile(mr, nv, 1, k, a, lda, b, ldb, init, ldi, c, nv *VW, soon);                                       \
+        tile(mr, nv, 1, k, a, lda, b, ldb, init, ldi, c, nv *VW, near);                                       \
         (void)ldc;                                                                                      \
     }
 CMLP_TILES(DEFINE_TILE)
@@ -127,13 +127,23 @@ INLINE void copy_panel(size_t nv, size_t k, const real *dy, size_t ldd, real *pa
             vstore(panel + j * VW, vload(dy + j * VW));
 }
 
+/* Enough tiles read each panel of dy, whose rows lie far enough apart, to make up for copying it. */
+INLINE int copies_panels(size_t m, size_t mr, size_t ldd)
+{
+    return ldd * sizeof(real) >= OUTER_APART && m >= OUTER_TILES * mr;
+}
+
+size_t CMLP_NAME(outer_scratch)(size_t m, size_t ldd)
+{
+    return copies_panels(m, 1, ldd) ? OUTER_BLOCK * NV_MAX * VBYTES : 0;
+}
+
 void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, size_t ldx, const void *dy_,
                       size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows, void *g_,
-                      const cmlp_soon *soon)
+                      void *scratch, const cmlp_prefetch *prefetch)
 {
     const real *x = x_, *dy = dy_;
     real *g = g_;
-    _Alignas(VBYTES) real copy[OUTER_BLOCK * NV_MAX * VBYTES / sizeof(real)];
     for (size_t k0 = 0; k0 < k; k0 += OUTER_BLOCK) {
         size_t kc = min_size(OUTER_BLOCK, k - k0);
         int keep = accumulate || k0;
@@ -141,15 +151,16 @@ void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, 
             size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];
             const real *panel = dy + k0 * ldd + c0;
             size_t ldp = ldd;
-            if (ldd * sizeof(real) >= OUTER_APART && m1 - m0 >= OUTER_TILES * mr) {
-                copy_panel(nv, kc, panel, ldd, copy);
-                panel = copy, ldp = nv * VW;
+            if (scratch && copies_panels(m1 - m0, mr, ldd)) {
+                copy_panel(nv, kc, panel, ldd, scratch);
+                panel = scratch, ldp = nv * VW;
             }
             for (size_t i = m0; i < m1; i += mr) {
                 real *out = g + c0 * g_rows + (i - g0) * nv * VW;
-                const real *near[SOON];
-                for (int l = 0; l < SOON; l++)
-                    near[l] = soon ? (const real *)soon->part[l] + c0 * soon->rows + i * nv * VW : out;
+                const real *near[PREFETCHED];
+                for (int l = 0; l < PREFETCHED; l++)
+                    near[l] =
+                        prefetch ? (const real *)prefetch->part[l] + c0 * prefetch->rows + i * nv * VW : out;
                 cols_tiles[nv][min_size(mr, m1 - i)](kc, x + k0 * ldx + i, ldx, panel, ldp,
                                                      keep ? out : zeros, keep ? nv * VW : 0, out, 0, near);
             }

@@ -50,21 +50,26 @@ typedef struct {
     uint32_t threshold;
 } cmlp_random_args;
 
-/* What is read after a product: three matrices (or one three times) of `rows` rows, packed as its result is
- * and given from the result's first column on.  They are fetched into the second cache meanwhile. */
+/* Prefetch hints: up to three matrices that the caller reads next (or one of them three times), of `rows`
+ * rows and packed like the result, given from the result's first column on.  They are brought into L2
+ * meanwhile. */
 typedef struct {
     const void *part[3];
     size_t rows;
-} cmlp_soon;
+} cmlp_prefetch;
 
 /* c (m, n padded) = bias + a (m, k) b; b packed with panels of nr; n a multiple of vw; bias (n) or NULL. */
 typedef void cmlp_product_fn(size_t m, size_t n, size_t k, const void *a, size_t lda, const void *b,
                              size_t nr, const void *bias, void *c, size_t ldc);
+/* Bytes of scratch, aligned to a cache line, with which outer is faster for m rows of the result and rows of
+ * dy that lie ldd apart; 0: it has no use for any. */
+typedef size_t cmlp_outer_scratch_fn(size_t m, size_t ldd);
 /* Rows [m0, m1) of x^T dy, x (k, m), dy (k, n padded), stored as rows m0 - g0.. of g, which is packed as a
- * matrix of g_rows rows and n columns; accumulate: added to g.  soon may be NULL. */
+ * matrix of g_rows rows and n columns; accumulate: added to g.  scratch: outer_scratch bytes, or NULL
+ * (slower, same bits).  prefetch may be NULL. */
 typedef void cmlp_outer_fn(size_t m0, size_t m1, size_t n, size_t k, const void *x, size_t ldx,
                            const void *dy, size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows,
-                           void *g, const cmlp_soon *soon);
+                           void *g, void *scratch, const cmlp_prefetch *prefetch);
 /* db (n) = sums over the k rows of dy; accumulate: added to db. */
 typedef void cmlp_column_sums_fn(size_t n, size_t k, const void *dy, size_t ldd, int accumulate, void *db);
 /* The panels of columns [c0, c1) and rows [i0, i1) of w (n_in rows, n_out columns, panels of nr) written into
@@ -115,7 +120,7 @@ typedef int cmlp_all_within_fn(size_t n, const void *x, double low, double high)
 typedef double cmlp_fma_loop_fn(size_t rounds);
 
 #define CMLP_KERNEL_LIST(F)                                                                             \
-    F(product) F(outer) F(column_sums) F(transpose) F(pack) F(unpack) F(activate) F(derive) F(softmax)  \
+    F(product) F(outer_scratch) F(outer) F(column_sums) F(transpose) F(pack) F(unpack) F(activate) F(derive) F(softmax)  \
     F(softmax_back) F(prelu) F(prelu_back) F(prelu_slope) F(random_factors) F(loss) F(update)           \
     F(multiply) F(add) F(lerp) F(sum_squares) F(all_within) F(fma_loop)
 

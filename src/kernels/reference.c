@@ -61,11 +61,17 @@ void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda
         }
 }
 
+size_t CMLP_NAME(outer_scratch)(size_t m, size_t ldd)
+{
+    (void)m, (void)ldd;
+    return 0;
+}
+
 void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, size_t ldx, const void *dy_,
                       size_t ldd, size_t nr, int accumulate, size_t g0, size_t g_rows, void *g_,
-                      const cmlp_soon *soon)
+                      void *scratch, const cmlp_prefetch *prefetch)
 {
-    (void)soon;
+    (void)scratch, (void)prefetch;
     const real *x = x_, *dy = dy_;
     real *g = g_;
     for (size_t i = m0; i < m1; i++)

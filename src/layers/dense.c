@@ -35,7 +35,9 @@ static void configure(op *o, int is_first)
 
 static size_t gradient_scratch(const op *o, size_t rows)
 {
-    return o->thin ? o->n_out * cmlp_min(cmlp_round_up(rows, o->k->vw), o->pad_in) : 0;
+    if (o->thin)
+        return o->n_out * cmlp_min(cmlp_round_up(rows, o->k->vw), o->pad_in);
+    return o->k->outer_scratch(cmlp_min(rows, o->n_in), o->ld_out) / o->k->size;
 }
 
 static int is_whole(const op *o, const region *r) { return r->c1 - r->c0 == o->pad_out; }
@@ -87,7 +89,7 @@ static void thin_gradient(const op *o, const cmlp_block *b, const gradient_args 
     cmlp_panels turned = cmlp_panels_of(k, o->n_out, n);
     char *sums = g->first && g->last ? g->scratch : g->to;
     k->outer(0, o->n_out, turned.padded, g->rows, g->d, o->ld_out, (const char *)g->x + b->i0 * k->size,
-             g->ldx, turned.width, !g->first, 0, o->n_out, sums, NULL);
+             g->ldx, turned.width, !g->first, 0, o->n_out, sums, NULL, NULL);
     if (!g->last)
         return;
     if (sums != g->scratch)
@@ -107,7 +109,8 @@ static void gradient(const op *o, const span *s, const gradient_args *g)
         thin_gradient(o, b, g);
     else
         o->k->outer(b->i0, b->i1, b->c1 - b->c0, g->rows, g->x, g->ldx, d, o->ld_out,
-                    o->parts[WEIGHT].panels.width, !g->first, g->row0, g->to_rows, g->to, g->prefetch);
+                    o->parts[WEIGHT].panels.width, !g->first, g->row0, g->to_rows, g->to, g->scratch,
+                    g->prefetch);
 }
 
 const layer_kind cmlp_dense = {

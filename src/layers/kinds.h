@@ -75,7 +75,7 @@ typedef struct {
     char *to; /* packed, from the span's first column on, as a matrix of to_rows rows that starts at row0 */
     size_t row0, to_rows;
     char *scratch; /* gradient_scratch elements */
-    const cmlp_soon *prefetch; /* may be NULL */
+    const cmlp_prefetch *prefetch; /* may be NULL */
 } gradient_args;
 
 typedef struct {

@@ -73,16 +73,20 @@ static void test_product(const cmlp_kernels *k, shape s, size_t nr, int bias, va
 }
 
 /* Rows [m0, m1) of the gradient into a block that holds rows [g0, g0 + g_rows), over or on top of ones. */
-static void test_outer(const cmlp_kernels *k, shape s, size_t nr, int accumulate, value_fn *value)
+static void test_outer(const cmlp_kernels *k, shape s, size_t nr, int accumulate, value_fn *value,
+                       int with_scratch)
 {
     size_t wide = padded(k, s.n), m0 = s.m / 3, m1 = s.m, g0 = m0 / 2, g_rows = m1 - g0;
     matrix x = matrix_new(k, s.k, s.m, s.m), dy = matrix_new(k, s.k, s.n, wide);
     matrix g = matrix_new(k, 1, g_rows * wide, g_rows * wide);
+    size_t bytes = k->outer_scratch(m1 - m0, dy.ld);
+    void *scratch = with_scratch && bytes ? guarded_new(bytes) : NULL;
     matrix_fill(&x, value, 1);
     matrix_fill(&dy, value, 2);
     for (size_t i = 0; i < g.n; i++)
         matrix_put(&g, 0, i, 1.0);
-    k->outer(m0, m1, wide, s.k, x.data, x.ld, dy.data, dy.ld, nr, accumulate, g0, g_rows, g.data, NULL);
+    k->outer(m0, m1, wide, s.k, x.data, x.ld, dy.data, dy.ld, nr, accumulate, g0, g_rows, g.data, scratch,
+             NULL);
     check_upper_halves(k, "outer");
     for (size_t i = g0; i < m1; i++)
         for (size_t j = 0; j < s.n; j++) {
@@ -94,6 +98,8 @@ static void test_outer(const cmlp_kernels *k, shape s, size_t nr, int accumulate
                   "%s outer %zux%zux%zu nr %zu at %zu,%zu: %g for %g", k->isa, s.m, s.n, s.k, nr, i, j, got,
                   want);
         }
+    if (scratch)
+        guarded_free(scratch);
     matrix_free(&x), matrix_free(&dy), matrix_free(&g);
 }
 
@@ -165,14 +171,15 @@ static void test_table(const cmlp_kernels *k)
 {
     value_fn *const values[] = {small_integer, fraction};
     shape far_apart = {.m = 150, .n = 2064, .k = 258};
-    test_outer(k, far_apart, cmlp_panels_of(k, 1, far_apart.n).width, 0, small_integer);
+    for (int with_scratch = 0; with_scratch < 2; with_scratch++)
+        test_outer(k, far_apart, cmlp_panels_of(k, 1, far_apart.n).width, 0, small_integer, with_scratch);
     for (size_t i = 0; i < N_SHAPES; i++) {
         shape s = shape_at(i);
         const size_t widths[] = {cmlp_panels_of(k, 1, s.n).width, k->vw, k->nv_max * k->vw};
         for (int v = 0; v < 2; v++) {
             for (int w = 0; w < 3; w++) {
                 test_product(k, s, widths[w], w != 1, values[v]);
-                test_outer(k, s, widths[w], w == 1, values[v]);
+                test_outer(k, s, widths[w], w == 1, values[v], 1);
             }
             test_column_sums(k, s, v, values[v]);
         }

@@ -1,7 +1,15 @@
-/* Allocations: none in an epoch, and any one may fail. */
+/* Allocations: none in an epoch, and any one may fail; scratch blocks; small stacks. */
 #include "nets.h"
 
+#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__clang__) || !defined(__OPTIMIZE__)
+#define SMALL_STACK ((size_t)256 << 10) /* instrumented functions take more */
+#else
+#define SMALL_STACK ((size_t)48 << 10)
+#endif
 
 _Atomic size_t allocations;
 size_t allocation_fails;
@@ -64,8 +72,75 @@ static void test_each_may_fail(const recipe *r)
     CHECK(nth > 10, "%s: only %zu allocations", r->name, nth);
 }
 
+/* Blocks at once never overlap, whether kept or allocated; none can be had where the allocation fails. */
+static void test_scratch(void)
+{
+    enum { N = 9, BYTES = 20000 };
+    unsigned char *block[N], want[BYTES];
+    for (int i = 0; i < N; i++) {
+        block[i] = cmlp_borrow(BYTES);
+        CHECK(block[i] && (uintptr_t)block[i] % CMLP_LINE == 0, "scratch block %d", i);
+        memset(block[i], i, BYTES);
+    }
+    allocation_fails = allocations + 1;
+    CHECK(!cmlp_borrow(BYTES), "scratch without memory");
+    allocation_fails = 0;
+    for (int i = 0; i < N; i++) {
+        memset(want, i, BYTES);
+        CHECK(memcmp(block[i], want, BYTES) == 0, "scratch block %d was overwritten", i);
+        cmlp_give_back(block[i]);
+    }
+    void *big = cmlp_borrow((size_t)1 << 20);
+    CHECK(big, "a large scratch block");
+    cmlp_give_back(big);
+}
+
+/* Wide layers and many rows: everything that asks for much scratch. */
+static const recipe wide = {
+    "wide",
+    {{CMLP_DENSE, 2080, 2080, CMLP_TANH, {0.0, 0.0}, 1}, {CMLP_DENSE, 2080, 3, CMLP_IDENTITY, {0.0, 0.0}, 1}},
+    2,
+    33,
+    66,
+    CMLP_SOFTMAX_CROSS_ENTROPY,
+    {.kind = CMLP_ADAM, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8}};
+
+static void *run_everything(void *ctx)
+{
+    net *n = ctx;
+    size_t in = net_inputs(n), out = net_outputs(n), rows = n->recipe->rows;
+    cmlp_shape shape = {n->dtype, rows, in, out, 1};
+    char *y = guarded_new(rows * in * sizeof(double)), *w = guarded_new(in * out * sizeof(double));
+    memset(w, 0, in * out * sizeof(double));
+    CHECK(train(n) == CMLP_OK, "training");
+    CHECK(cmlp_predict(n->plan, rows, n->x, 0, y) == CMLP_OK, "predict");
+    CHECK(cmlp_dense_forward(&shape, n->x, w, NULL, CMLP_TANH, 0.0, y) == CMLP_OK, "dense_forward");
+    CHECK(cmlp_dense_backward_dx(&shape, n->t, w, NULL, CMLP_IDENTITY, 0.0, y) == CMLP_OK, "dx");
+    CHECK(cmlp_dense_backward_dw(&shape, n->t, n->x, w, y) == CMLP_OK, "dw");
+    guarded_free(y), guarded_free(w);
+    return NULL;
+}
+
+/* On a thread with a stack as small as some embedders give theirs. */
+static void test_small_stack(cmlp_dtype dtype)
+{
+    net n;
+    pthread_t thread;
+    pthread_attr_t attributes;
+    CHECK(net_new(&n, &wide, dtype, 1, 1) == CMLP_OK, "plan of %s", wide.name);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, SMALL_STACK);
+    CHECK(!pthread_create(&thread, &attributes, run_everything, &n), "a thread with a small stack");
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attributes);
+    net_free(&n);
+}
+
 void test_memory(void)
 {
+    test_scratch();
+    test_small_stack(CMLP_F32);
+    test_small_stack(CMLP_F64);
     for (size_t i = 0; i < N_RECIPES; i++) {
         test_none_in_an_epoch(recipe_at(i));
         test_each_may_fail(recipe_at(i));
