@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import checks
+from .attributes import Declared
 from .checks import Array
 
 if TYPE_CHECKING:
@@ -27,8 +28,11 @@ __all__ = ["Constant", "He", "Initializer", "Normal", "Xavier", "Zeros"]
 _RECTIFIERS = frozenset({"relu", "leaky_relu", "prelu", "rrelu", "elu", "gelu", "silu", "softplus"})
 
 
-class Initializer:
-    """Base of the initializers: ``init(shape, rng)`` gives an array of that shape in float64."""
+class Initializer(Declared):
+    """Base of the initializers: ``init(shape, rng)`` gives an array of that shape in float64.
+
+    Their settings are fixed.
+    """
 
     def __call__(self, shape: tuple[int, ...], rng: Generator) -> Array:
         raise NotImplementedError
@@ -46,6 +50,8 @@ class Normal(Initializer):
     std : float, default 0.01
         The value in *Deep Learning, topic 3: Multi-layer Perceptron*, "Weight initialization".
     """
+
+    std: float
 
     def __init__(self, std: float = 0.01) -> None:
         self.std = checks.number(std, "std", 0.0, open_low=True)
@@ -66,6 +72,9 @@ class Xavier(Initializer):
         "average": std = sqrt(2 / (n_in + n_out)), as in Glorot and Bengio, *Understanding the
         difficulty of training deep feedforward neural networks* (2010).
     """
+
+    distribution: str
+    fan: str
 
     def __init__(self, distribution: str = "normal", fan: str = "in") -> None:
         self.distribution = checks.choice(distribution, "distribution", ("normal", "uniform"))
@@ -88,6 +97,8 @@ class He(Initializer):
     distribution : {"normal", "uniform"}, default "normal"
     """
 
+    distribution: str
+
     def __init__(self, distribution: str = "normal") -> None:
         self.distribution = checks.choice(distribution, "distribution", ("normal", "uniform"))
 
@@ -104,6 +115,8 @@ class Constant(Initializer):
     ----------
     value : float
     """
+
+    value: float
 
     def __init__(self, value: float) -> None:
         self.value = checks.number(value, "value")

@@ -11,12 +11,14 @@ A loss of the user's own is any object with ``forward(y, t, sample_weight=None) 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core, checks
+from .attributes import Declared
 from .checks import Array
 
 __all__ = [
@@ -43,8 +45,8 @@ class PythonLoss(Protocol):
 _ANY_NUMBER = (-float("inf"), float("inf"))
 
 
-class Loss:
-    """Base of the built-in losses.
+class Loss(Declared):
+    """Base of the built-in losses; their settings are fixed.
 
     Attributes
     ----------
@@ -61,11 +63,20 @@ class Loss:
     name: ClassVar[str]
     link: ClassVar[str | None] = None
     target_range: ClassVar[tuple[float, float] | None] = None
-    class_weight: ClassWeight = None
+    _class_weight: ClassWeight = None
 
     @property
     def param(self) -> float | None:
         return None
+
+    @property
+    def class_weight(self) -> ClassWeight:
+        """Weights of the classes, read-only; None in a loss without."""
+        weight = self._class_weight
+        if isinstance(weight, np.ndarray):
+            weight = weight.view()
+            weight.flags.writeable = False
+        return MappingProxyType(weight) if isinstance(weight, dict) else weight
 
     def targets(
         self, t: ArrayLike, n_out: int, dtype: str, classes: Array | None = None, name: str = "y"
@@ -220,6 +231,7 @@ class Huber(_Regression):
     delta : float > 0, default 1
     """
 
+    delta: float
     name = "huber"
     target_range = _ANY_NUMBER
 
@@ -274,11 +286,12 @@ class SoftmaxCrossEntropy(Loss):
     rows of probabilities.
     """
 
+    label_smoothing: float
     name = "softmax_cross_entropy"
     link = "softmax"
 
     def __init__(self, class_weight: ClassWeight = None, label_smoothing: float = 0.0) -> None:
-        self.class_weight = _class_weight(class_weight)
+        self._class_weight = _class_weight(class_weight)
         self.label_smoothing = checks.number(
             label_smoothing, "label_smoothing", 0.0, 1.0, open_high=True
         )
@@ -335,7 +348,7 @@ class BinaryCrossEntropy(Loss):
     target_range = (0.0, 1.0)
 
     def __init__(self, class_weight: ClassWeight = None) -> None:
-        self.class_weight = _class_weight(class_weight)
+        self._class_weight = _class_weight(class_weight)
 
     def targets(
         self, t: ArrayLike, n_out: int, dtype: str, classes: Array | None = None, name: str = "y"
@@ -412,7 +425,7 @@ def _class_weight(value: ClassWeight) -> ClassWeight:
         return checks.choice(value, "class_weight", ("balanced",))
     if isinstance(value, Mapping):
         return {k: checks.number(v, f"class_weight[{k!r}]", 0.0) for k, v in value.items()}
-    return checks.as_weights(value, "class_weight", np.size(value), "float64")
+    return checks.as_weights(value, "class_weight", np.size(value), "float64").copy()
 
 
 def _per_class(class_weight: ClassWeight, t: Array, classes: Array | None) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core, checks
+from .attributes import Declared
 from .checks import Array
 from .initializers import Constant
 from .layers import Activation, Dense, Dropout, Layer, PReLU, RReLU
@@ -25,8 +26,10 @@ __all__ = ["Sequential"]
 WRITERS: dict[str, Callable[..., None]] = {}
 """What writes a net as a file of some kind, ``f(net, path, ...)``: `cmlp.export` enters its own."""
 
+_LINKS = ("softmax", "sigmoid", "exp")
 
-class Sequential:
+
+class Sequential(Declared):
     """A net: layers one after the other.
 
     Parameters
@@ -45,10 +48,10 @@ class Sequential:
     Attributes
     ----------
     layers : tuple of layers
-    link : {"softmax", "sigmoid", "exp"} or None
-        What turns outputs into probabilities (or rates); set by the loss it is trained with.
-    metadata : dict
-        Anything of JSON's types that is to be saved with the net.
+    dtype : {"float32", "float64"}
+    seed : int
+    n_in, n_out : int or None
+        Widths of input and output; None where layers in Python do not tell them.
 
     Examples
     --------
@@ -58,6 +61,12 @@ class Sequential:
     >>> net.predict([[0.0, 1.0], [1.0, 0.0]]).shape
     (2, 1)
     """
+
+    layers: tuple[Any, ...]
+    dtype: str
+    seed: int
+    n_in: int | None
+    n_out: int | None
 
     def __init__(
         self,
@@ -70,14 +79,14 @@ class Sequential:
         self.layers = _flatten(layers)
         self.dtype = checks.float_dtype(dtype)
         self.seed = _fresh_seed() if seed is None else checks.seed(seed)
-        self.n_threads = checks.threads(n_threads)
+        self._n_threads = checks.threads(n_threads)
         first = None if n_in is None else checks.positive_int(n_in, "n_in")
         widths = _chain(self.layers, first)
         self._build(widths)
         self.n_in, self.n_out = widths[0], widths[-1]
-        self.classes = None
-        self.link: str | None = None
-        self.metadata: dict[str, Any] = {}
+        self._classes: Array | None = None
+        self._link: str | None = None
+        self._metadata: dict[str, Any] = {}
         self._prepare()
 
     def _build(self, widths: list[int | None]) -> None:
@@ -86,9 +95,7 @@ class Sequential:
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
                 continue
-            if isinstance(layer, Dense) and layer.core is None:
-                layer.followed_by = _activation_behind(self.layers, i)
-            layer.build(widths[i], self.dtype, rng)
+            layer.build(widths[i], self.dtype, rng, _activation_behind(self.layers, i))
         _warn_of_symmetry(self.layers)
 
     def _prepare(self) -> None:
@@ -235,7 +242,43 @@ class Sequential:
             labels.ndim != 1 or not np.array_equal(labels, np.unique(labels))
         ):
             raise ValueError(f"classes is {value!r}; expected different labels in ascending order")
+        if labels is not None:
+            labels = labels.copy()
+            labels.flags.writeable = False
         self._classes = labels
+
+    @property
+    def link(self) -> str | None:
+        """What turns outputs into probabilities or rates: "softmax", "sigmoid", "exp" or None.
+
+        Training sets it by the loss.
+        """
+        return self._link
+
+    @link.setter
+    def link(self, value: str | None) -> None:
+        self._link = None if value is None else checks.choice(value, "link", _LINKS)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Anything of JSON's types that is to be saved with the net."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, value: dict[str, Any]) -> None:
+        if not isinstance(value, dict):
+            raise TypeError(f"metadata is {value!r}; expected a dict")
+        self._metadata = value
+
+    @property
+    def n_threads(self) -> int | None:
+        """Threads of ``predict``, ``forward`` and ``backward``; None for all that there are."""
+        return self._n_threads
+
+    @n_threads.setter
+    def n_threads(self, value: int | None) -> None:
+        self._n_threads = checks.threads(value)
+        self._prepare()
 
     @property
     def output_activation(self) -> str:
@@ -506,10 +549,7 @@ def _fill_back(found: Sequence[Any], widths: list[int | None], i: int) -> None:
 
 
 def _activation_behind(found: Sequence[Any], i: int) -> str:
-    """The activation that a dense layer's outputs meet first, its own or a layer's."""
-    own = str(found[i].activation)
-    if own != "identity":
-        return own
+    """The activation that a layer's outputs meet next; "identity" if there is none."""
     for layer in found[i + 1 :]:
         name = getattr(layer, "activation", None)
         if not isinstance(layer, Dropout):

@@ -25,6 +25,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from . import _core, checks
+from .attributes import Declared
 from .checks import Array
 from .layers import Layer
 from .schedules import EpochSchedule, Schedule, ScheduleLike, as_schedule
@@ -36,14 +37,19 @@ __all__ = ["LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
 _SLOTS = {"sgd": 1, "adam": 2, "adamw": 2, "rmsprop": 2, "adagrad": 1}
 
 
-class Optimizer:
+class Optimizer(Declared):
     """Base of the built-in optimizers: settings, and a state for each net they are used on.
 
-    ``lr`` may be changed at any time; the other settings are fixed.
+    The settings are fixed, except for ``lr``.
     """
 
     kind: ClassVar[str]
-    momentum: float | Schedule = 0.0
+    momentum: float | Schedule
+    weight_decay: float
+    l1: float
+    clip_value: float | None
+    clip_norm: float | None
+    decay_over_batch: bool
 
     def __init__(
         self,
@@ -62,12 +68,14 @@ class Optimizer:
         self.decay_over_batch = checks.flag(decay_over_batch, "decay_over_batch")
         self._states: WeakKeyDictionary[Any, NetState] = WeakKeyDictionary()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "lr":
-            value = checks.number(value, "lr", 0.0)
-        elif name in vars(self):
-            raise AttributeError(f"{name} is fixed; make a new {type(self).__name__} instead")
-        super().__setattr__(name, value)
+    @property
+    def lr(self) -> float:
+        """The learning rate; may be changed at any time."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = checks.number(value, "lr", 0.0)
 
     def options(self) -> dict[str, float]:
         """Settings as the compiled core takes them."""
@@ -121,16 +129,18 @@ class Optimizer:
 
     def config(self) -> dict[str, Any]:
         """Arguments that make the same optimizer again."""
-        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        fixed = {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        return {"lr": self.lr, **fixed}
 
     def __repr__(self) -> str:
         kind: Any = type(self)
-        defaults = vars(kind())
+        defaults = kind().config()
         changed = {k: v for k, v in self.config().items() if k == "lr" or v != defaults[k]}
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.config()  # states belong to nets, and stay with them
+        # states belong to nets, and stay with them
+        return {k: v for k, v in vars(self).items() if k != "_states"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _states=WeakKeyDictionary())
@@ -155,6 +165,7 @@ class SGD(Optimizer):
     """
 
     kind = "sgd"
+    nesterov: bool
 
     def __init__(
         self,
@@ -195,6 +206,10 @@ class Adam(Optimizer):
     """
 
     kind = "adam"
+    momentum = 0.0
+    beta1: float
+    beta2: float
+    eps: float
 
     def __init__(
         self,
@@ -272,6 +287,9 @@ class RMSprop(Optimizer):
     """
 
     kind = "rmsprop"
+    momentum: float
+    rho: float
+    eps: float
 
     def __init__(
         self,
@@ -287,7 +305,7 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(lr, weight_decay, l1, clip_value, clip_norm, decay_over_batch)
         self.rho = checks.number(rho, "rho", 0.0, 1.0, open_high=True)
-        self.momentum: float = checks.number(momentum, "momentum", 0.0, 1.0, open_high=True)
+        self.momentum = checks.number(momentum, "momentum", 0.0, 1.0, open_high=True)
         self.eps = checks.number(eps, "eps", 0.0, open_low=True)
 
     def options(self) -> dict[str, float]:
@@ -312,6 +330,8 @@ class Adagrad(Optimizer):
     """
 
     kind = "adagrad"
+    momentum = 0.0
+    eps: float
 
     def __init__(
         self,
@@ -330,7 +350,7 @@ class Adagrad(Optimizer):
         return {**super().options(), "eps": self.eps}
 
 
-class LBFGS:
+class LBFGS(Declared):
     """Limited-memory BFGS on the whole data, through SciPy (``pip install cmlp[sklearn]``).
 
     For `Trainer` alone: each iteration counts as an epoch, and ``batch_size`` is only the number
@@ -350,6 +370,12 @@ class LBFGS:
     decay_over_batch : bool, default False
         Divide lambda by the number of samples.
     """
+
+    memory: int
+    tol: float
+    max_evaluations: int
+    weight_decay: float
+    decay_over_batch: bool
 
     def __init__(
         self,

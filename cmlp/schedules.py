@@ -4,6 +4,10 @@ A schedule gives the learning rate itself, built from the optimizer's ``lr`` as 
 the iteration t = 0, 1, 2, ... (one minibatch each, counted over all epochs) run inside the
 compiled loop; `Halving` and `Plateau` look at the losses between epochs.  ``schedule=None`` keeps
 the rate constant, and any function of t with a float as its result is a schedule too.
+
+No schedule comes to a rate of 0, which would train on without effect: where a rate falls for ever
+it stays at ``lr_min`` in the end, lr / 10,000 unless given.  An explicit ``lr_min=0`` lifts that
+limit.  To stop training there, use `cmlp.Converged` or `cmlp.EarlyStopping`.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import checks
+from .attributes import Declared
 
 __all__ = [
     "Cosine",
@@ -32,9 +37,16 @@ __all__ = [
 
 Rates = NDArray[np.float64]
 
+# The least rate, as a share of the first, where none is given: steps that much shorter are about
+# what the rounding of float32 takes from a weight.
+_LEAST = 1e-4
 
-class Schedule:
-    """Base of the schedules: ``values(first_step, n, lr)``."""
+
+class Schedule(Declared):
+    """Base of the schedules: ``values(first_step, n, lr)``.
+
+    Their settings are fixed: a trainer works with a copy.
+    """
 
     def values(self, first_step: int, n: int, lr: float) -> Rates:
         """Rates of the iterations first_step .. first_step + n - 1.
@@ -57,7 +69,7 @@ class Schedule:
 
     def config(self) -> dict[str, Any]:
         """Arguments that make the same schedule again."""
-        return dict(vars(self))
+        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
@@ -76,6 +88,9 @@ class InverseTime(Schedule):
         Both positive.
     """
 
+    a: float
+    b: float
+
     def __init__(self, a: float, b: float) -> None:
         self.a = checks.number(a, "a", 0.0, open_low=True)
         self.b = checks.number(b, "b", 0.0, open_low=True)
@@ -93,6 +108,8 @@ class InverseSqrt(Schedule):
         n, after which the rate has fallen to lr / sqrt(2).
     """
 
+    n_steps: int
+
     def __init__(self, n_steps: int = 1) -> None:
         self.n_steps = checks.positive_int(n_steps, "n_steps")
 
@@ -101,38 +118,53 @@ class InverseSqrt(Schedule):
 
 
 class Exponential(Schedule):
-    """lr * factor ** (t / n_steps).
+    """lr * factor ** (t / n_steps), and at least ``lr_min``.
 
     Parameters
     ----------
     factor : float in (0, 1]
     n_steps : int, default 1
         Iterations in which the rate falls by ``factor``.
+    lr_min : float, optional
+        lr / 10,000 if None.
     """
 
-    def __init__(self, factor: float, n_steps: int = 1) -> None:
+    factor: float
+    n_steps: int
+    lr_min: float | None
+
+    def __init__(self, factor: float, n_steps: int = 1, lr_min: float | None = None) -> None:
         self.factor = checks.number(factor, "factor", 0.0, 1.0, open_low=True)
         self.n_steps = checks.positive_int(n_steps, "n_steps")
+        self.lr_min = _lr_min(lr_min)
 
     def rates(self, t: Rates, lr: float) -> Rates:
-        return np.asarray(lr * self.factor ** (t / self.n_steps))
+        return np.maximum(lr * self.factor ** (t / self.n_steps), _least(lr, self.lr_min))
 
 
 class StepDecay(Schedule):
-    """lr * factor ** floor(t / n_steps): a lower rate every ``n_steps`` iterations.
+    """lr * factor ** floor(t / n_steps): lower every ``n_steps`` iterations, at least ``lr_min``.
 
     Parameters
     ----------
     factor : float in (0, 1]
     n_steps : int
+    lr_min : float, optional
+        lr / 10,000 if None.
     """
 
-    def __init__(self, factor: float, n_steps: int) -> None:
+    factor: float
+    n_steps: int
+    lr_min: float | None
+
+    def __init__(self, factor: float, n_steps: int, lr_min: float | None = None) -> None:
         self.factor = checks.number(factor, "factor", 0.0, 1.0, open_low=True)
         self.n_steps = checks.positive_int(n_steps, "n_steps")
+        self.lr_min = _lr_min(lr_min)
 
     def rates(self, t: Rates, lr: float) -> Rates:
-        return np.asarray(lr * self.factor ** np.floor(t / self.n_steps))
+        falling = lr * self.factor ** np.floor(t / self.n_steps)
+        return np.maximum(falling, _least(lr, self.lr_min))
 
 
 class Cosine(Schedule):
@@ -144,16 +176,21 @@ class Cosine(Schedule):
     Parameters
     ----------
     n_steps : int
-    lr_min : float, default 0
+    lr_min : float, optional
+        lr / 10,000 if None.
     """
 
-    def __init__(self, n_steps: int, lr_min: float = 0.0) -> None:
+    n_steps: int
+    lr_min: float | None
+
+    def __init__(self, n_steps: int, lr_min: float | None = None) -> None:
         self.n_steps = checks.positive_int(n_steps, "n_steps")
-        self.lr_min = checks.number(lr_min, "lr_min", 0.0)
+        self.lr_min = _lr_min(lr_min)
 
     def rates(self, t: Rates, lr: float) -> Rates:
         half = 0.5 * (1.0 + np.cos(np.pi * np.minimum(t / self.n_steps, 1.0)))
-        return np.asarray(self.lr_min + (lr - self.lr_min) * half)
+        end = lr * _LEAST if self.lr_min is None else self.lr_min
+        return np.asarray(end + (lr - end) * half)
 
 
 class Warmup(Schedule):
@@ -167,6 +204,9 @@ class Warmup(Schedule):
     then : Schedule or function, optional
         lr itself if None.
     """
+
+    n_steps: int
+    then: Schedule | None
 
     def __init__(self, n_steps: int, then: Schedule | Callable[[int], float] | None = None) -> None:
         self.n_steps = checks.positive_int(n_steps, "n_steps")
@@ -195,6 +235,10 @@ class MomentumStep(Schedule):
         Iterations with the first value.
     """
 
+    start: float
+    end: float
+    after: int
+
     def __init__(self, start: float = 0.5, end: float = 0.9, after: int = 1000) -> None:
         self.start = checks.number(start, "start", 0.0, 1.0, open_high=True)
         self.end = checks.number(end, "end", 0.0, 1.0, open_high=True)
@@ -206,6 +250,8 @@ class MomentumStep(Schedule):
 
 class FunctionSchedule(Schedule):
     """A user's function of the iteration; made by `as_schedule`."""
+
+    function: Callable[[int], float]
 
     def __init__(self, function: Callable[[int], float]) -> None:
         self.function = function
@@ -219,25 +265,28 @@ class EpochSchedule(Schedule):
 
     The loss counts as settled in an epoch where it has not fallen by at least ``threshold`` of
     its value in the epoch before.  After ``patience`` + 1 such epochs in a row the rate is
-    multiplied by ``factor``.
+    multiplied by ``factor``, until it is ``lr_min``.
     """
 
     monitor = "loss"
+    threshold: float
+    factor: float
+    patience: int
+    lr_min: float | None
 
-    def __init__(self, threshold: float, factor: float, patience: int, lr_min: float) -> None:
+    def __init__(
+        self, threshold: float, factor: float, patience: int, lr_min: float | None
+    ) -> None:
         self.threshold = checks.number(threshold, "threshold", 0.0)
         self.factor = checks.number(factor, "factor", 0.0, 1.0, open_low=True, open_high=True)
         self.patience = checks.positive_int(patience, "patience", 0)
-        self.lr_min = checks.number(lr_min, "lr_min", 0.0)
+        self.lr_min = _lr_min(lr_min)
         self._scale = 1.0
         self._last: float | None = None
         self._settled = 0
 
-    def config(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if not k.startswith("_")}
-
     def rates(self, t: Rates, lr: float) -> Rates:
-        return np.full(len(t), max(lr * self._scale, min(lr, self.lr_min)))
+        return np.full(len(t), max(lr * self._scale, _least(lr, self.lr_min)))
 
     def observe(self, loss: float) -> None:
         """Take the loss of an epoch that has just ended."""
@@ -272,11 +321,16 @@ class Halving(EpochSchedule):
     factor : float in (0, 1), default 0.5
     patience : int, default 0
         Slow epochs in a row that are let pass.
-    lr_min : float, default 0
+    lr_min : float, optional
+        lr / 10,000 if None.
     """
 
     def __init__(
-        self, threshold: float = 0.01, factor: float = 0.5, patience: int = 0, lr_min: float = 0.0
+        self,
+        threshold: float = 0.01,
+        factor: float = 0.5,
+        patience: int = 0,
+        lr_min: float | None = None,
     ) -> None:
         super().__init__(threshold, factor, patience, lr_min)
 
@@ -294,18 +348,32 @@ class Plateau(EpochSchedule):
     factor : float in (0, 1), default 0.5
     patience : int, default 1
         Epochs in a row without improvement that are let pass.
-    lr_min : float, default 0
+    lr_min : float, optional
+        lr / 10,000 if None.
     """
 
     monitor = "validation_loss"
 
     def __init__(
-        self, threshold: float = 0.001, factor: float = 0.5, patience: int = 1, lr_min: float = 0.0
+        self,
+        threshold: float = 0.001,
+        factor: float = 0.5,
+        patience: int = 1,
+        lr_min: float | None = None,
     ) -> None:
         super().__init__(threshold, factor, patience, lr_min)
 
 
 ScheduleLike = Schedule | Callable[[int], float] | None
+
+
+def _lr_min(value: float | None) -> float | None:
+    return None if value is None else checks.number(value, "lr_min", 0.0)
+
+
+def _least(lr: float, lr_min: float | None) -> float:
+    """The rate at which a falling one stays."""
+    return lr * _LEAST if lr_min is None else min(lr, lr_min)
 
 
 def as_schedule(value: ScheduleLike, name: str = "schedule") -> Schedule | None:

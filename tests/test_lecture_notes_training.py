@@ -98,7 +98,7 @@ class TestRow14Schedules:
         np.testing.assert_allclose(rates, 0.5 / np.sqrt(1 + 3 * np.arange(30) + 2))
 
     def test_halves_as_convergence_slows(self, points):
-        rates = self.rates(points, cmlp.Halving(threshold=0.1))
+        rates = self.rates(points, cmlp.Halving(threshold=0.1), epochs=12)
         assert rates[0] == 0.5 and rates[-1] < 0.1
         ratios = np.unique(np.divide(rates[1:], rates[:-1]))
         assert set(ratios) == {0.5, 1.0}

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import cmlp
 from cmlp import schedules
 from cmlp.schedules import (
     Cosine,
@@ -90,25 +91,62 @@ def test_state_goes_on():
     assert a.state() == b.state()
 
 
-@pytest.mark.parametrize(
-    "schedule",
-    [
-        InverseTime(1, 2),
-        InverseSqrt(3),
-        Exponential(0.5, 2),
-        StepDecay(0.5, 3),
-        Cosine(9, 0.01),
-        Warmup(4),
-        Warmup(4, then=Cosine(8)),
-        MomentumStep(),
-        Halving(0.02),
-        Plateau(patience=4),
-    ],
-    ids=repr,
-)
+EXAMPLES = [
+    InverseTime(1, 2),
+    InverseSqrt(3),
+    Exponential(0.5, 2),
+    StepDecay(0.5, 3),
+    Cosine(9),
+    Warmup(4),
+    Warmup(4, then=Cosine(8)),
+    MomentumStep(),
+    Halving(0.02),
+    Plateau(patience=4),
+]
+
+FALLING = [schedule for schedule in EXAMPLES if hasattr(schedule, "lr_min")]
+
+
+def test_every_kind_has_an_example():
+    assert {type(schedule) for schedule in EXAMPLES} == set(schedules._KINDS.values())
+
+
+@pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
 def test_config_makes_the_same_schedule(schedule):
     again = schedules.from_config(schedules.to_config(schedule))
     assert repr(again) == repr(schedule)
+
+
+def long_run(schedule, lr):
+    """Rates of late iterations, after thousands of epochs whose loss has not fallen."""
+    schedule = schedules.as_schedule(schedule)
+    if isinstance(schedule, schedules.EpochSchedule):
+        for _ in range(5000):
+            schedule.observe(1.0)
+    return schedule.values(10**9, 3, lr)
+
+
+class TestTheLeastRate:
+    @pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
+    def test_is_never_zero(self, schedule):
+        assert (long_run(schedule, 0.1) > 0).all()
+
+    @pytest.mark.parametrize("schedule", FALLING, ids=repr)
+    def test_is_a_share_of_the_first_unless_given(self, schedule):
+        settings = schedules.to_config(schedule)
+        assert long_run(schedule, 0.5) == pytest.approx([0.5e-4] * 3)
+        given = schedules.from_config({**settings, "lr_min": 0.01})
+        assert long_run(given, 0.5) == pytest.approx([0.01] * 3)
+        none = schedules.from_config({**settings, "lr_min": 0.0})
+        assert (long_run(none, 0.5) < 1e-300).all()
+
+    def test_training_goes_on(self, points):
+        net = cmlp.Sequential(cmlp.Dense(2, 3), dtype="float64", seed=0)
+        trainer = cmlp.Trainer(
+            net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.5), schedule=Halving(threshold=0.9)
+        )
+        losses = trainer.fit(*points, epochs=1300)["loss"]
+        assert losses[-1] < losses[1200] < losses[100]
 
 
 def test_functions_have_no_config():

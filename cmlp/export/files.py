@@ -397,8 +397,6 @@ def _assemble(
                 )
             parameters[name][...] = a
     net.classes = _classes(about["classes"])
-    if about["link"] not in (None, "softmax", "sigmoid", "exp"):
-        raise ValueError(f"link is {about['link']!r}")
     net.link, net.metadata = about["link"], about["metadata"]
     return net
 

@@ -28,6 +28,8 @@ _last_user: "weakref.WeakValueDictionary[int, NetNode]" = weakref.WeakValueDicti
 class NetNode(Operation):
     """A net applied to a node. Made by `net`."""
 
+    net: Net
+
     def __init__(self, net: Net, x: Node) -> None:
         super().__init__("net", (x,), self.run_forward, _net_backward)
         self.net = net
@@ -42,6 +44,8 @@ class NetNode(Operation):
 
 class _NetBackward(Operation):
     """The gradient of a net's input. It takes y so that forward has run before it."""
+
+    node: NetNode
 
     def __init__(self, dy: Node, y: NetNode, x: Node) -> None:
         super().__init__("net_backward", (dy, y, x), self._run, _no_second_derivative)
@@ -122,6 +126,9 @@ class GraphLayer(Parameters):
     The output comes in the dtype of x, whatever that of the variables. A graph holds functions
     and cannot be pickled; `copy.deepcopy` copies it, as deep as Python's stack allows.
     """
+
+    output: Node
+    x: Placeholder
 
     def __init__(self, output: Node, x: Placeholder) -> None:
         if not isinstance(output, Node):

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..attributes import Declared
+
 Array = NDArray[Any]
 Backward = Callable[..., "tuple[Node | None, ...]"]
 
 
-class Node:
+class Node(Declared):
     """A value in a computation graph.
 
     Write graphs with ``+ - * / ** @``, unary minus and the functions of `cmlp.graph`; numbers
@@ -26,21 +28,31 @@ class Node:
     ----------
     inputs : tuple of Node
         What the node is computed from; empty for constants, variables and placeholders.
-    name : str or None
-        Shown in messages and drawings. It can be assigned at any time.
     kind : str
         The sort of node: ``"+"``, ``"exp"``, ``"variable"``...
     """
+
+    kind: str
+    inputs: "tuple[Node, ...]"
 
     # NumPy then leaves `array + node` to this class instead of making an array of nodes.
     __array_ufunc__ = None
 
     def __init__(self, kind: str, inputs: Sequence["Node"] = (), name: str | None = None) -> None:
-        if name is not None and not isinstance(name, str):
-            raise TypeError(f"name must be a string or None, got {name!r}")
         self.kind = kind
         self.inputs = tuple(inputs)
         self.name = name
+
+    @property
+    def name(self) -> str | None:
+        """Shown in messages and drawings; may be assigned at any time."""
+        return self._name
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"name is {value!r}; expected a string or None")
+        self._name = value
 
     @property
     def label(self) -> str:
@@ -113,10 +125,13 @@ class Constant(Node):
         The value is not made of real numbers.
     """
 
+    value: Array
+    dtype: np.dtype[Any] | None
+
     def __init__(self, value: ArrayLike, name: str | None = None) -> None:
         super().__init__("constant", name=name)
-        self.value, self.dtype = read_array(value, f"constant {name or ''}".strip())
-        self.value = self.value.copy()
+        array, self.dtype = read_array(value, f"constant {name or ''}".strip())
+        self.value = array.copy()
         self.value.flags.writeable = False
 
     @property
@@ -140,6 +155,8 @@ class Variable(Node):
     TypeError
         The value is not made of real numbers.
     """
+
+    dtype: np.dtype[Any]
 
     def __init__(self, value: ArrayLike, name: str | None = None) -> None:
         super().__init__("variable", name=name)
@@ -178,6 +195,8 @@ class Placeholder(Node):
         The name is not a string, or the shape not a tuple of sizes and None.
     """
 
+    shape: tuple[int | None, ...] | None
+
     def __init__(self, name: str, shape: tuple[int | None, ...] | None = None) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name of a placeholder must be a string, got {name!r}")
@@ -211,6 +230,9 @@ class Operation(Node):
         ``backward(dy, y, *inputs) -> tuple`` with, for every input, the node of its gradient
         given that of the output, ``dy``, and the output ``y``; None for an input that has none.
     """
+
+    forward: Callable[..., ArrayLike]
+    backward: Backward
 
     def __init__(
         self,

@@ -7,6 +7,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import checks
+from ..attributes import Declared
 from ..errors import DivergenceError
 from .differentiation import gradients
 from .evaluation import Feed, as_nodes, evaluate, read_leaves
@@ -30,7 +32,7 @@ class Optimizer(Protocol):
         """Change the parameters of the net by its gradients."""
 
 
-class Parameters:
+class Parameters(Declared):
     """Variables as an optimizer sees them, with a gradient beside each.
 
     Parameters
@@ -76,7 +78,7 @@ class Parameters:
             dw[...] = slope
 
 
-class SGD:
+class SGD(Declared):
     """Gradient descent with momentum: v <- momentum v - lr dw, w <- w + v.
 
     Parameters
@@ -93,13 +95,27 @@ class SGD:
     """
 
     def __init__(self, lr: float = 0.1, momentum: float = 0.0) -> None:
-        if not (np.isfinite(lr) and lr > 0):
-            raise ValueError(f"lr must be a number above 0, got {lr!r}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be from 0 to below 1, got {momentum!r}")
         self.lr = lr
         self.momentum = momentum
         self._velocities: WeakKeyDictionary[HasParameters, dict[str, Array]] = WeakKeyDictionary()
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; may be assigned at any time."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = checks.number(value, "lr", 0.0, open_low=True)
+
+    @property
+    def momentum(self) -> float:
+        """Share of the last step that is kept; may be assigned at any time."""
+        return self._momentum
+
+    @momentum.setter
+    def momentum(self, value: float) -> None:
+        self._momentum = checks.number(value, "momentum", 0.0, 1.0, open_high=True)
 
     def step(self, net: HasParameters) -> None:
         """Change the parameters, in place, by the gradients; the velocity is kept for each net."""

@@ -57,6 +57,7 @@ class LeakyReLU(Activation):
     """
 
     activation = "leaky_relu"
+    slope: float
 
     def __init__(self, slope: float = 0.01) -> None:
         super().__init__()
@@ -82,6 +83,7 @@ class ELU(Activation):
     """
 
     activation = "elu"
+    alpha: float
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _core, checks
+from ..attributes import Declared
 from ..checks import Array
 from .segment import Segment
 
@@ -22,25 +23,15 @@ class PythonLayer(Protocol):
     def backward(self, dy: Array) -> Array: ...
 
 
-class Layer:
+class Layer(Declared):
     """Base of the built-in layers.
 
     A layer has its values once it is built: by the `Sequential` it is put into, by its first
-    ``forward``, or by ``build``.
-
-    Attributes
-    ----------
-    core : _core.Layer or None
-        The packed layer that holds the parameters; None before it is built.
-    cores : list of _core.Layer
-        The same and, in a `Dense` with an activation, one for that; a plan makes one step of both.
+    ``forward``, or by ``build``.  Its settings are fixed.
     """
 
-    core: _core.Layer | None = None
-    cores: list[_core.Layer]
-
     def __init__(self) -> None:
-        self.cores = []
+        self._cores: list[_core.Layer] = []
         self._pending: dict[str, Any] = {}
         self._alone: Segment | None = None
 
@@ -48,7 +39,9 @@ class Layer:
         """The packed layers of this width; what each kind of layer says for itself."""
         raise NotImplementedError
 
-    def _initial(self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str) -> Array:
+    def _initial(
+        self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str, followed_by: str
+    ) -> Array:
         """Initial values of the parameter ``name``."""
         raise NotImplementedError
 
@@ -63,6 +56,16 @@ class Layer:
     def preset(self, values: dict[str, Array]) -> None:
         """Values to be taken when the layer is built."""
         self._pending.update(values)
+
+    @property
+    def core(self) -> _core.Layer | None:
+        """The packed layer that holds the parameters; None before it is built."""
+        return self._cores[0] if self._cores else None
+
+    @property
+    def cores(self) -> list[_core.Layer]:
+        """The same and, in a `Dense` with an activation, one for that: a plan joins the two."""
+        return list(self._cores)
 
     @property
     def n_in(self) -> int | None:
@@ -85,7 +88,11 @@ class Layer:
         return 0 if self.core is None else self.core.n_parameters
 
     def build(
-        self, n_in: int | None = None, dtype: str = "float32", rng: Generator | int | None = None
+        self,
+        n_in: int | None = None,
+        dtype: str = "float32",
+        rng: Generator | int | None = None,
+        followed_by: str = "identity",
     ) -> Self:
         """Give the layer its width, its type and its initial values.
 
@@ -98,6 +105,9 @@ class Layer:
         dtype : {"float32", "float64"}
         rng : numpy.random.Generator or int, optional
             Source of the initial values, or a seed for one; fresh if None.
+        followed_by : str, default "identity"
+            The activation that the outputs of a `Dense` without one meet next; it decides the
+            default initial weights.
 
         Returns
         -------
@@ -122,8 +132,8 @@ class Layer:
             if name in self._pending:
                 core.set(name, checked_values(self._pending[name], name, shape, dtype))
             elif generator is not None:
-                core.set(name, self._initial(name, shape, generator, dtype))
-        self.core, self.cores, self._pending = core, cores, {}
+                core.set(name, self._initial(name, shape, generator, dtype, followed_by))
+        self._cores, self._pending = cores, {}
         return self
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
@@ -199,20 +209,19 @@ class Layer:
         return f"{type(self).__name__}({settings})"
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {k: v for k, v in vars(self).items() if k not in ("core", "cores", "_alone")}
+        state = {k: v for k, v in vars(self).items() if k not in ("_cores", "_alone")}
         if self.core is not None:
             state["_built_as"] = (self.core.n_in, self.core.dtype, self.parameters())
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         built = state.pop("_built_as", None)
-        vars(self).update(state, cores=[], _alone=None)
+        vars(self).update(state, _cores=[], _alone=None)
         if built is not None:
             n_in, dtype, values = built
-            self.cores = self._make(n_in, dtype)
-            self.core = self.cores[0]
+            self._cores = self._make(n_in, dtype)
             for name, value in values.items():
-                self.core.set(name, value)
+                self._cores[0].set(name, value)
 
 
 def make_generator(rng: Generator | int | None) -> Generator:

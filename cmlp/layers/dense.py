@@ -40,6 +40,11 @@ class Dense(Layer):
         dL/dW and dL/db of the last backward pass.
     """
 
+    activation: str
+    has_bias: bool
+    weight_init: Callable[..., ArrayLike] | None
+    bias_init: Callable[..., ArrayLike] | None
+
     def __init__(
         self,
         n_in: int,
@@ -58,8 +63,6 @@ class Dense(Layer):
             if init is not None and (not callable(init) or isinstance(init, type)):
                 raise TypeError(f"{name} is {init!r}; expected an initializer such as He()")
         self.weight_init, self.bias_init = weight_init, bias_init
-        # what Sequential sees behind the layer; it decides the default initial weights
-        self.followed_by = self.activation
 
     @property
     def n_in(self) -> int:
@@ -84,10 +87,13 @@ class Dense(Layer):
             )
         return made
 
-    def _initial(self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str) -> Array:
+    def _initial(
+        self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str, followed_by: str
+    ) -> Array:
         init: Callable[..., ArrayLike]
         if name == "weight":
-            init = self.weight_init or initializers.default_weight(self.followed_by)
+            met = followed_by if self.activation == "identity" else self.activation
+            init = self.weight_init or initializers.default_weight(met)
         else:
             init = self.bias_init or initializers.Zeros()
         return initializers.draw(init, shape, rng, name, dtype)

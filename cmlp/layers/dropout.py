@@ -20,6 +20,7 @@ class Dropout(Layer):
     """
 
     activation = "identity"
+    rate: float
 
     def __init__(self, rate: float = 0.5) -> None:
         super().__init__()

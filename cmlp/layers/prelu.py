@@ -33,6 +33,7 @@ class PReLU(Layer):
     """
 
     activation = "prelu"
+    init: float
 
     def __init__(self, init: float = 0.25) -> None:
         super().__init__()
@@ -44,7 +45,9 @@ class PReLU(Layer):
     def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
         return [_core.Layer("prelu", n_in, n_in, dtype, param=self.init)]
 
-    def _initial(self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str) -> Array:
+    def _initial(
+        self, name: str, shape: tuple[int, ...], rng: Generator, dtype: str, followed_by: str
+    ) -> Array:
         return np.full(shape, self.init, dtype)
 
     def config(self) -> dict[str, Any]:

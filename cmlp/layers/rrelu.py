@@ -21,6 +21,8 @@ class RReLU(Layer):
     """
 
     activation = "rrelu"
+    lower: float
+    upper: float
 
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3) -> None:
         super().__init__()

@@ -14,8 +14,10 @@ from ..checks import Array
 class Built(Protocol):
     """What a run asks of a layer: its packed layers, the first of which has its parameters."""
 
-    core: _core.Layer | None
-    cores: list[_core.Layer]
+    @property
+    def core(self) -> _core.Layer | None: ...
+    @property
+    def cores(self) -> list[_core.Layer]: ...
 
 
 class Segment:

@@ -125,6 +125,13 @@ def net_and_files() -> None:
     assert_type(net.summary(), str)
     net.classes = ["no", "yes"]
     assert_type(net.classes, Array | None)
+    assert_type((net.link, net.n_threads), tuple[str | None, int | None])
+    net.link, net.n_threads = "softmax", 1
+    net.metadata = {"from": "here"}
+    assert_type(net.metadata, dict[str, Any])
+    assert_type((net.dtype, net.seed), tuple[str, int])
+    assert_type((net.n_in, net.n_out), tuple[int | None, int | None])
+    assert_type(net.layers, tuple[Any, ...])
     assert_type(net.output_activation, str)
     assert_type(net.probability_link(), str | None)
     assert len(net.split()) > 0
