@@ -49,8 +49,13 @@ def rules(root: Path) -> list[Rule]:
         ),
         Rule(
             "threads are used outside of src/threads.c",
-            r"\bomp\.h|\bomp_\w+\(|#\s*pragma omp|\bpthread|\bthreads\.h\b",
+            r"#\s*pragma omp|\bpthread|\bthreads\.h\b",
             ("src/threads.c",),
+        ),
+        Rule(
+            "OpenMP's settings are read outside of src/processors.c",
+            r"\bomp\.h|\bomp_\w+\(",
+            ("src/processors.c", "src/threads.c"),
         ),
         Rule("the C library knows Python", r"\bPython\.h\b|\bPyObject\b"),
     ]

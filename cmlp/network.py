@@ -17,6 +17,7 @@ from .checks import Array
 from .initializers import Constant
 from .layers import Activation, Dense, Dropout, Layer, PReLU, RReLU
 from .layers.base import make_generator, width_after
+from .layers.passes import run_backward, run_forward, run_predict
 from .layers.segment import Segment
 from .preprocessing import Preprocessing
 
@@ -80,7 +81,7 @@ class Sequential(Declared):
     ) -> None:
         self.layers = _flatten(layers)
         self.dtype = checks.float_dtype(dtype)
-        self.seed = _fresh_seed() if seed is None else checks.seed(seed)
+        self.seed = int.from_bytes(urandom(8), "little") if seed is None else checks.seed(seed)
         self._n_threads = checks.threads(n_threads)
         first = None if n_in is None else checks.positive_int(n_in, "n_in")
         widths = _chain(self.layers, first)
@@ -485,47 +486,6 @@ class Sequential(Declared):
         self._prepare()
 
 
-def run_forward(parts: Sequence[Any], x: Array, training: bool) -> Array:
-    """Outputs of segments and layers in Python, one after the other."""
-    y = x
-    for part in parts:
-        y = part.forward(y, training)
-        if not isinstance(part, Segment):
-            y = _output_of(part, y, x)
-    return y
-
-
-def run_predict(parts: Sequence[Any], x: Array) -> Array:
-    """The same as in prediction; keeps nothing."""
-    y = x
-    for part in parts:
-        if isinstance(part, Segment):
-            y = part.predictor.predict(y)
-        else:
-            y = _output_of(part, part.forward(y), x)
-    return y
-
-
-def run_backward(parts: Sequence[Any], dy: Array, need_dx: bool) -> Array:
-    """Gradients of the last `run_forward`; what is returned has no meaning without need_dx."""
-    d = dy
-    for i, part in reversed(list(enumerate(parts))):
-        if isinstance(part, Segment):
-            d = part.backward(d, need_dx or i > 0)
-        else:
-            d = checks.as_float(part.backward(d), f"dx of {part!r}", dy.dtype.name, finite=False)
-    return d
-
-
-def _output_of(layer: Any, y: Any, x: Array) -> Array:
-    """What a layer in Python gave, as rows for the next one."""
-    name = f"output of {layer!r}"
-    rows = checks.as_rows(y, name, x.dtype.name, None, finite=False)
-    if len(rows) != len(x):
-        raise ValueError(f"{name} has {len(rows)} rows; expected {len(x)}")
-    return rows
-
-
 def _flatten(given: Sequence[Any]) -> tuple[Any, ...]:
     """The layers one by one, checked; nets among them opened."""
     found: list[Any] = []
@@ -637,8 +597,3 @@ def _check_out(out: Any, shape: tuple[int, int | None], dtype: str, x: Array) ->
         raise ValueError("out is not a writeable C-contiguous array; expected one")
     if np.may_share_memory(out, x):
         raise ValueError("out overlaps x; expected memory of its own")
-
-
-def _fresh_seed() -> int:
-    """A seed from the system's entropy."""
-    return int.from_bytes(urandom(8), "little")

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from .. import _core, checks
 from ..checks import Array
 from ..layers import Layer
+from ..layers.passes import run_backward, run_forward, run_predict
 from ..layers.segment import Segment
 from ..losses import Loss
-from ..network import Sequential, run_backward, run_forward, run_predict
+from ..network import Sequential
 from .data import Data
 from .parts import compiled, in_core, pair
 
