@@ -328,8 +328,9 @@ RULES = Table(
 
 
 def options_for(kind, **settings):
-    """Settings as the core takes them, the class's defaults where none are given."""
-    return {name: float(v) for name, v in {**RULES[kind].defaults, **settings}.items()}
+    """Settings as the core takes them: no decay and the class's defaults where none are given."""
+    chosen = {"weight_decay": 0.0, **RULES[kind].defaults, **settings}
+    return {name: float(v) for name, v in chosen.items()}
 
 
 # ---- whole arrays ----

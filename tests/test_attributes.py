@@ -9,6 +9,7 @@ import pytest
 import cmlp
 from cmlp import graph, layers, losses, schedules
 from cmlp.attributes import Declared
+from cmlp.datasets import Standardizer
 from cmlp.export.files import model_about
 
 MODULES = ["graph", "initializers", "layers", "losses", "network", "optimizers", "schedules"]
@@ -292,6 +293,17 @@ def metadata():
         net.metadata = 3
 
 
+def preprocessing():
+    net, x = build(), np.asarray(X)
+    plain = build().predict((x - 1.0) / 2.0)
+    n = x.shape[1]
+    net.predict(x)
+    net.preprocessing = cmlp.Preprocessing(Standardizer(np.full(n, 1.0), np.full(n, 2.0)))
+    np.testing.assert_allclose(net.predict(x), plain, rtol=1e-6, atol=1e-6)
+    with pytest.raises(TypeError, match="preprocessing is 3; expected a Preprocessing or None"):
+        net.preprocessing = 3
+
+
 def n_threads():
     net = build(n_threads=2)
     y = net.predict(X)
@@ -343,6 +355,7 @@ CHANGES = {
     (cmlp.Sequential, "link"): link,
     (cmlp.Sequential, "metadata"): metadata,
     (cmlp.Sequential, "n_threads"): n_threads,
+    (cmlp.Sequential, "preprocessing"): preprocessing,
     (graph.Node, "name"): name_of_a_node,
     (graph.Variable, "value"): value,
     (graph.SGD, "lr"): rate_of_a_graph,
