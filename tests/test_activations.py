@@ -225,5 +225,5 @@ def test_parameters(isa, p, dtype, rng):
         # With a slope of 0 the output does not tell the sides apart at 0 alone.
         expected = dy * np.where(x < 0, slope[name], 1.0)
         np.testing.assert_allclose(dx, expected, rtol=rtol, atol=4 * EPS[dtype])
-    layer = _core.Layer("dense", 3, 2, dtype, activation="elu", param=p)
+    layer = _core.Layer("dense", 3, 2, dtype, activation="leaky_relu", param=p)
     assert layer.param[0] == p
