@@ -9,10 +9,14 @@
  * (n_out, n_in), biases (n_out).  Inside, weights are packed in the order that the products want; get and set
  * convert.
  *
- * Errors: functions return a cmlp_status; below zero it is an error and nothing was changed.  No function
- * prints, exits or sets a signal handler.  Pointers and the values in arrays are trusted.
- * Threads: any number of threads may call cmlp_predict on one plan at once.  Everything else on a plan, its
- * layers or its optimizer is for one thread at a time; training a layer that is being trained gives
+ * Errors: functions return a cmlp_status; below zero it is an error and nothing was changed, and
+ * cmlp_last_error says which argument was wrong.  No function prints, exits or sets a signal handler.
+ * Arguments: functions that return a cmlp_status refuse NULL where it is not allowed by name, numbers out of
+ * the ranges given here, sizes that memory cannot hold, and objects that do not belong together.  They trust
+ * that other pointers lead to arrays of the shape and type that is said, that labels are in their range, and
+ * numbers finite where it matters (cmlp_all_within).  All other functions trust their arguments, but where it
+ * is said. Threads: any number of threads may call cmlp_predict on one plan at once.  Everything else on a
+ * plan, its layers or its optimizer is for one thread at a time; training a layer that is being trained gives
  * CMLP_E_BUSY.  Results have the same bits for any number of threads.
  * Ownership: the caller frees what it made, plans before the layers and the optimizer they use.  The free
  * functions take NULL.  Data stays the caller's: what goes in is not changed, and nothing is used after the
@@ -112,10 +116,10 @@ const char *cmlp_layer_kind_name(int kind); /* NULL where unknown */
 
 typedef struct {
     cmlp_layer_kind kind;
-    size_t n_in, n_out;  /* equal except for CMLP_DENSE */
-    int activation;      /* CMLP_DENSE: fused; CMLP_ACTIVATION: the function */
-    double param[2]; /* of the activation; dropout: the rate; rrelu: lower, upper slope; prelu: the first
-                        slope */
+    size_t n_in, n_out; /* 1 or more; equal except for CMLP_DENSE */
+    int activation;     /* a cmlp_activation.  CMLP_DENSE: fused; CMLP_ACTIVATION: the function */
+    double param[2]; /* of the activation: leaky_relu [0, inf), elu (0, inf); dropout: the rate [0, 1); rrelu:
+                        lower [0, inf) and upper [lower, inf) slope; prelu: the first slope, finite */
     int bias; /* CMLP_DENSE: 0 leaves the bias out */
 } cmlp_layer_spec;
 
@@ -261,10 +265,11 @@ cmlp_status cmlp_save(const char *path, const cmlp_model *model);
 typedef struct cmlp_plan cmlp_plan;
 
 typedef struct {
-    int loss; /* a cmlp_loss, or -1 */
-    double loss_param; /* huber: where it turns linear; softmax cross-entropy: label smoothing */
-    size_t batch; /* most rows of a minibatch */
-    int n_threads; /* most threads; 0: cmlp_default_threads() */
+    int loss; /* a cmlp_loss, or -1 for none, without an optimizer only */
+    double loss_param; /* huber: where it turns linear, (0, inf); softmax cross-entropy: label smoothing, [0,
+                          1) */
+    size_t batch; /* most rows of a minibatch, 1 or more */
+    int n_threads; /* most threads; 0 or less: cmlp_default_threads() */
     uint64_t seed; /* of the order of samples and of random factors */
     size_t first_layer; /* place of the first layer in a net of several plans: layers draw by their place */
 } cmlp_plan_spec;
@@ -285,12 +290,12 @@ typedef struct {
 } cmlp_cursor;
 
 typedef struct {
-    uint64_t epochs; /* to run, counted from the cursor's epoch */
+    uint64_t epochs; /* to run, counted from the cursor's epoch; 1 or more */
     uint64_t max_steps; /* stop after so many steps; 0: no limit */
     int shuffle;
     const int64_t *order; /* (epochs, n) samples in the order wanted, shuffle is then not looked at;
                              or NULL */
-    const double *lr; /* one value, or one for every step to come */
+    const double *lr; /* one value, finite, or one for every step to come */
     size_t n_lr;
     const double *momentum; /* likewise; NULL: the optimizer's setting */
     size_t n_momentum;

@@ -20,6 +20,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from errno import EINVAL
 from math import prod
 from typing import Any
 
@@ -120,6 +121,8 @@ def replace_file(path: PathLike, content: bytes) -> None:
     """Replace a file atomically: write a temporary one beside it, sync it, rename it."""
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OSError(EINVAL, "not a regular file", os.fspath(path))
     _remove_leftovers(folder, name)
     temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
     try:
