@@ -1,4 +1,4 @@
-/* Which instruction set runs: chosen by the processor's feature bits, or by CMLP_ISA. */
+/* Selects the instruction set at run time from CPU features, or from the environment variable CMLP_ISA. */
 #include "internal.h"
 
 #include "cmlp_isas.h"
@@ -15,7 +15,7 @@ CMLP_ISAS(DECLARE)
 
 static int can_run_reference(void) { return 1; }
 
-/* The compiler's own tests read the feature bits and ask the system whether it saves the registers. */
+/* __builtin_cpu_supports checks both the CPU's feature bits and that the OS saves the registers. */
 #if defined(__x86_64__)
 static int can_run_v2(void) { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
 static int can_run_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }

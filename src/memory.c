@@ -1,4 +1,4 @@
-/* Allocation of the library's buffers, and scratch memory for the length of a call. */
+/* Zeroed, aligned buffers, and scratch memory for the length of a call. */
 #define _DEFAULT_SOURCE
 #include "internal.h"
 
@@ -25,7 +25,7 @@ void *cmlp_alloc(size_t bytes)
     if (!p)
         return NULL;
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    /* Long rows touch a page each: without huge pages the products wait for address translation. */
+    /* Long rows touch one page each: with 4 KiB pages the products stall on TLB misses. */
     if (huge)
         madvise(p, bytes, MADV_HUGEPAGE);
 #endif

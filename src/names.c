@@ -1,4 +1,5 @@
-/* The names of activations, losses and optimizers, and which go together. */
+/* Names and defaults of activations, losses and optimizers, and which loss accepts which output activation.
+ */
 #include "cmlp.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
-/* How many threads a call may use, and on which processors: the calling thread's affinity, the control
- * groups' limits on processor time, and OpenMP's settings (OMP_NUM_THREADS, OMP_THREAD_LIMIT, OMP_PROC_BIND,
- * OMP_PLACES), which are read and never changed.  A build without OpenMP uses one thread. */
+/* How many threads a call may use, and on which processors: from the calling thread's affinity, cgroup CPU
+ * quotas, and OpenMP's settings (OMP_NUM_THREADS, OMP_THREAD_LIMIT, OMP_PROC_BIND, OMP_PLACES), which are
+ * read but never changed.  A build without OpenMP uses one thread. */
 #define _GNU_SOURCE
 #include "internal.h"
 #include "processors.h"
@@ -30,7 +30,7 @@ int cmlp_has_openmp(void)
 
 #define PATH_BYTES 1024
 
-/* Reads n numbers from a file; "max", which stands for no limit, is read as -1. */
+/* Reads n numbers from a file; "max" (no limit) reads as -1. */
 static int read_numbers(const char *folder, const char *name, int n, double *numbers)
 {
     char path[PATH_BYTES];
@@ -61,9 +61,8 @@ static double group_limit(const char *folder)
     return (v1 || v2) && v[0] > 0.0 && v[1] > 0.0 ? v[0] / v[1] : HUGE_VAL;
 }
 
-/* The least limit of the group at root + path and of those above it; path is used up.  A container may have
- * its own group as the mount point and know the path outside only: folders that are not there set no limit.
- */
+/* The tightest limit of the cgroup at root + path and its ancestors; path is consumed.  In a container the
+ * mount point may be the process's own cgroup while the path is the host's: missing folders set no limit. */
 static double least_limit(const char *root, char *path)
 {
     double least = HUGE_VAL;
@@ -115,7 +114,7 @@ int cmlp_cgroup_processors(const char *membership, const char *mount)
 }
 
 #ifdef _OPENMP
-/* Read once: a process seldom changes its group, and the files take as long as a prediction. */
+/* Cached: processes rarely change their cgroup, and reading the files costs as much as a prediction. */
 static int cgroup_limit(void)
 {
     static atomic_int limit = -1;
@@ -143,7 +142,7 @@ static void get_affinity(cmlp_processors *set)
 {
     set->bytes = 0;
 #ifdef __linux__
-    /* The system call, unlike the C library's function, says how many bytes the kernel fills. */
+    /* Unlike glibc's wrapper, the raw system call returns the size of the kernel's mask. */
     long got = syscall(SYS_sched_getaffinity, 0, sizeof set->bits, set->bits);
     if (got > 0)
         set->bytes = (size_t)got;
@@ -168,9 +167,9 @@ static int add_place(int place, const cmlp_processors *own, cmlp_processors *set
     return inside == n && n == count(own);
 }
 
-/* OMP_PROC_BIND and OMP_PLACES have OpenMP bind each thread to one place, and the threads that it starts are
- * born there.  Such a thread's team may use all places, as a team of OpenMP's would.  A set that is no place
- * was chosen by the program itself, and OMP_PROC_BIND=primary wants teams in one place: both are kept. */
+/* With OMP_PROC_BIND or OMP_PLACES, OpenMP binds the main thread to one place, and threads it creates inherit
+ * that mask.  A team led by such a thread may use all places, as OpenMP's own would.  A mask that is not a
+ * place was set by the program and is kept; so is a place under OMP_PROC_BIND=primary. */
 static void widen_to_places(cmlp_processors *set, int places)
 {
     cmlp_processors all = {.bytes = set->bytes};
@@ -188,12 +187,12 @@ static void widen_to_places(cmlp_processors *set, int places)
 /* The lesser of n and a limit, where 0 stands for none. */
 static int at_most(int n, int limit) { return limit > 0 && limit < n ? limit : n; }
 
-/* Within a region the program has its threads already. */
+/* Inside a parallel region the program already has its threads. */
 static int alone(void) { return omp_in_parallel(); }
 
 static int most_threads(cmlp_processors *set)
 {
-    /* Asked first, because Clang's OpenMP binds a thread when it is asked for the places. */
+    /* Before reading the affinity: libomp binds the thread when first asked for its places. */
     int places = omp_get_num_places();
     get_affinity(set);
     if (places > 1 && set->bytes && omp_get_proc_bind() != omp_proc_bind_master)
@@ -249,7 +248,7 @@ int cmlp_threads_for(int wanted)
 
 int cmlp_threads_worth(int wanted, double work, double per_thread)
 {
-    /* Asking the system for processors takes as long as some predictions. */
+    /* The system call costs as much as some predictions. */
     double most = work / per_thread;
     if (most < 2.0)
         return 1;

@@ -1,5 +1,5 @@
 /* Philox4x32-10, a counter-based generator (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy
- * as 1, 2, 3"), and the order of samples made from it. */
+ * as 1, 2, 3"), and the sample order derived from it. */
 #include "internal.h"
 
 void cmlp_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
@@ -17,8 +17,8 @@ void cmlp_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-/* Fisher and Yates from the last place down.  Place i takes a number below i + 1 from the 64 bits that the
- * generator gives for counter (i / 2, epoch), halves in turn, by multiplication: the bias is below 2^-32. */
+/* Fisher-Yates from the end.  Place i draws j <= i from 64 bits of the generator's output for counter
+ * (i / 2, epoch), scaled by multiplication: the bias is below 2^-32. */
 void cmlp_shuffle(uint64_t first, uint64_t end, uint64_t seed, uint64_t epoch, int64_t *order)
 {
     uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)}, out[4] = {0};

@@ -1,6 +1,6 @@
-/* Teams of threads, and how their members wait for each other.  The threads are the library's own, but for
- * Windows: OpenMP's spin for milliseconds after each use, which takes processors away from other libraries'
- * threads, and they do not survive a fork.  Here and in processors.c alone OpenMP is known. */
+/* Thread teams and barriers.  The library runs its own workers: OpenMP's spin for milliseconds after each
+ * region, taking processors from other libraries' threads, and do not survive a fork.  Windows still uses
+ * OpenMP's.  Only this file and processors.c know about OpenMP. */
 #define _GNU_SOURCE
 #include "internal.h"
 #include "processors.h"
@@ -34,8 +34,8 @@ double cmlp_now(void)
 
 /* ---- the processor's floating-point mode ---- */
 
-/* The same in every thread, whatever the caller's: rounding to nearest, no traps, and denormals flushed,
- * which carry nothing and cost a hundred cycles each.  The caller's mode and exception flags are put back. */
+/* Every thread computes in one mode, whatever the caller's: round to nearest, no traps, flush denormals (they
+ * cost a hundred cycles each and contribute nothing).  The caller's mode and exception flags are restored. */
 typedef uint64_t fp_mode;
 
 static fp_mode set_mode(void)
@@ -74,17 +74,17 @@ static void run(cmlp_thread_fn *fn, void *ctx, int thread, int n_threads)
 
 /* ---- forks ---- */
 
-/* A thread that leads a team may fork, from its poll function.  In the child the leader is alone: barriers
- * let it through, so that its call comes to an end. */
+/* The thread that leads a team may fork in its poll function.  The child has no team: barriers let the leader
+ * through so that its call can return. */
 static _Thread_local int leading, orphaned;
 
 int cmlp_orphaned(void) { return orphaned; }
 
 /* ---- waiting ---- */
 
-/* Waiting goes on in three stages: spinning, for what the other threads need if each has its processor;
- * yielding, which gives the processor to whoever wants it but does not let it fall asleep, because waking one
- * takes longer than most waits, above all in a virtual machine; then sleep. */
+/* Waiting has three stages.  Spin: enough when every thread has a processor.  Yield: lets others run without
+ * letting the processor go idle, since waking it takes longer than most waits, above all in a virtual
+ * machine. Then sleep. */
 #define SPINS 1500
 #define YIELDS 4000
 
@@ -127,7 +127,8 @@ static void sleep_while(cmlp_gate *gate, int value)
     atomic_fetch_sub(&gate->sleepers, 1);
 }
 
-/* 1 once the gate has another value; 0 in the child of a fork, where nobody is left to change it. */
+/* Returns 1 once the gate's value differs from `value`; 0 in a forked child, where nobody is left to change
+ * it. */
 static int wait_while(cmlp_gate *gate, int value)
 {
     for (int i = 0; atomic_load_explicit(&gate->value, memory_order_acquire) == value; i++) {
@@ -173,17 +174,17 @@ void cmlp_wait(cmlp_barrier *barrier, int n_threads)
 /* ---- workers ---- */
 
 #ifndef _WIN32
-/* The least stack of a worker: several times what the deepest call takes.  The system's default is more,
- * unless `ulimit -s` says otherwise. */
+/* Minimum stack of a worker, several times what the deepest call uses.  The system default is larger unless
+ * `ulimit -s` lowers it. */
 #define WORKER_STACK ((size_t)256 << 10)
-/* Most workers, however many are asked for with the limit off. */
+/* Upper bound on workers with the limit off. */
 #define MOST_WORKERS 1024
 
 typedef struct worker {
     struct worker *next, *next_of_team;
     pthread_t id;
-    cmlp_processors set;  /* where it may run */
-    int taken;            /* by a team */
+    cmlp_processors set;  /* its affinity */
+    int taken;            /* belongs to a team at work */
     cmlp_gate state;      /* IDLE, BUSY or LEAVING */
     cmlp_thread_fn *fn;
     void *ctx;
@@ -192,7 +193,7 @@ typedef struct worker {
 
 enum { IDLE, BUSY, LEAVING };
 
-/* All workers, taken or not. */
+/* All workers, idle and taken; guarded by the lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static worker *workers;
 static int n_workers;
@@ -210,8 +211,8 @@ static void *serve(void *arg)
     }
 }
 
-/* The signals that a worker leaves to the program's threads: all but those of its own faults, for which a
- * program may have handlers (garbage collectors that protect pages, crash reports). */
+/* Blocks all signals but synchronous faults, for which the program may have handlers (garbage collectors that
+ * protect pages, crash reporters). */
 static void block_signals(sigset_t *before)
 {
     static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
@@ -239,7 +240,7 @@ static int start(worker *w)
     return !failed;
 }
 
-/* NULL where the system gives no more threads. */
+/* NULL if the system refuses another thread. */
 static worker *new_worker(void)
 {
     worker *w = n_workers < MOST_WORKERS ? cmlp_alloc(sizeof *w) : NULL;
@@ -268,7 +269,7 @@ static int sets_meet(const cmlp_processors *a, const cmlp_processors *b)
     return !a->bytes || !b->bytes;
 }
 
-/* Workers of other teams on some of these processors. */
+/* Workers at work whose affinity overlaps this set. */
 static int busy_on(const cmlp_processors *set)
 {
     int n = 0;
@@ -277,7 +278,7 @@ static int busy_on(const cmlp_processors *set)
     return n;
 }
 
-/* One that is idle, best where it has run already; or a new one. */
+/* An idle worker, preferably with this affinity already; otherwise a new one. */
 static worker *find_worker(const cmlp_processors *set)
 {
     worker *found = NULL;
@@ -296,7 +297,7 @@ static void move_to(worker *w, const cmlp_processors *set)
     w->set = *set;
 }
 
-/* A list of up to n workers; fewer where others are at work on the same processors. */
+/* Takes up to n workers: fewer if others are busy on the same processors. */
 static worker *take_team(int n, int most, const cmlp_processors *set, int *taken)
 {
     worker *team = NULL;
@@ -325,7 +326,7 @@ static void give_back(worker *team)
     pthread_mutex_unlock(&lock);
 }
 
-/* The parent's workers do not exist in a child, which makes its own. */
+/* Threads do not survive a fork: the child starts without workers and makes its own. */
 static void before_fork(void) { pthread_mutex_lock(&lock); }
 static void in_parent(void) { pthread_mutex_unlock(&lock); }
 static void in_child(void)
@@ -342,12 +343,12 @@ static void in_child(void)
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void watch_forks(void) { pthread_atfork(before_fork, in_parent, in_child); }
 
-/* Idle workers wait in this file's code: they leave before it is unloaded (dlclose of a plug-in that has the
- * library in it), and at exit.  Those at work then, for another thread that is still in a call, end with the
- * process; a plug-in must not be unloaded under a call.  A signal handler that calls exit may have
- * interrupted the holder of the lock. */
+/* Idle workers execute this file's code, so they are joined before it is unmapped (dlclose of a plug-in that
+ * links the library statically) and at exit.  Workers of a call that another thread is still in are left to
+ * end with the process; unloading a plug-in during a call is an error of the host.  The lock may be held by
+ * the very thread that exits, from a signal handler: hence trylock. */
 #ifdef __ELF__
-__attribute__((destructor(101))) /* after the program's own destructors, which may still use the library */
+__attribute__((destructor(101))) /* after the program's destructors, which may still call the library */
 #else
 __attribute__((destructor))
 #endif
@@ -395,7 +396,7 @@ int cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx)
     leading = others;
     run(fn, ctx, 0, others + 1);
     leading = 0;
-    if (orphaned) { /* the team stayed with the parent */
+    if (orphaned) { /* forked in the poll function: the workers are in the parent */
         orphaned = 0;
         return 0;
     }
