@@ -1,8 +1,9 @@
 """Training: the trainer, its callbacks and history, and several runs from different starts.
 
-`trainer` joins a net, a loss and an optimizer; `fit` is one call of its method of that name;
-`loops` goes through the minibatches, compiled or step by step; `lbfgs` is the one optimizer that
-has no minibatches; `checkpoint` writes and reads where training stands.  Of the package this
+`state` is what training is made of and where it stands, which all others share: `trainer` adds
+what users call; `fit` is one call of its method of that name; `loops` goes through the minibatches,
+compiled or step by step; `lbfgs` is the one optimizer that has no minibatches; `checkpoint` writes
+and reads the state; `data` checks samples, `parts` what goes together.  Of the package this
 imports nets, layers, losses, optimizers, schedules, pictures and the model files of `export`;
 models, estimators and the command line import this.
 """
