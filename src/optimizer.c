@@ -181,27 +181,27 @@ void cmlp_step_args(const cmlp_optimizer_spec *s, uint64_t t, double lr, double 
                     cmlp_update_args args[2])
 {
     double over = s->decay_over_batch != 0.0 && weight_sum > 0.0 ? 1.0 / weight_sum : 1.0;
-    double decay = s->weight_decay * over;
-    args[0] = (cmlp_update_args){.kind = s->kind,
-                                 .nesterov = s->nesterov != 0.0,
-                                 .lr = lr,
-                                 .momentum = momentum,
-                                 .beta1 = s->beta1,
-                                 .beta2 = s->kind == CMLP_RMSPROP ? s->rho : s->beta2,
-                                 .eps = s->eps,
-                                 .clip = s->clip_value,
-                                 .gscale = 1.0};
+    double decay = s->weight_decay * over, rate = lr, eps = s->eps;
     if (s->kind == CMLP_ADAM || s->kind == CMLP_ADAMW) {
         double root = sqrt(1.0 - pow(s->beta2, (double)t));
-        args[0].lr = lr * root / (1.0 - pow(s->beta1, (double)t));
-        args[0].eps = s->eps_inside != 0.0 ? s->eps : s->eps * root;
+        rate = lr * root / (1.0 - pow(s->beta1, (double)t));
+        eps = s->eps_inside != 0.0 ? s->eps : s->eps * root;
     }
-    args[1] = args[0];
-    args[1].l1 = s->l1 * over;
-    if (s->kind == CMLP_ADAMW)
-        args[1].shrink = lr * decay;
-    else
-        args[1].decay = decay;
+    for (int decays = 0; decays < 2; decays++) {
+        cmlp_update_args *a = &args[decays];
+        a->kind = s->kind;
+        a->nesterov = s->nesterov != 0.0;
+        a->lr = rate;
+        a->momentum = momentum;
+        a->decay = decays && s->kind != CMLP_ADAMW ? decay : 0.0;
+        a->l1 = decays ? s->l1 * over : 0.0;
+        a->beta1 = s->beta1;
+        a->beta2 = s->kind == CMLP_RMSPROP ? s->rho : s->beta2;
+        a->eps = eps;
+        a->shrink = decays && s->kind == CMLP_ADAMW ? lr * decay : 0.0;
+        a->clip = s->clip_value;
+        a->gscale = 1.0;
+    }
 }
 
 /* Norm of the gradients of all trainable layers as one vector. */

@@ -32,15 +32,16 @@ static const char *input_of(const cmlp_plan *plan, const pass *p, char *workspac
 }
 
 /* The op's buffers in a workspace, from a row on. */
-static op_rows rows_of(const cmlp_plan *plan, const pass *p, char *workspace, const op *o, size_t row)
+static void find_rows(const cmlp_plan *plan, const pass *p, char *workspace, const op *o, size_t row,
+                      op_rows *a)
 {
-    op_rows a = {.parts = memory_of(plan, o), .ldy = o->ld_out};
-    a.x = input_of(plan, p, workspace, o, row, &a.ldx);
-    a.y = rows_at(plan, workspace, o->y, row, o->ld_out);
-    a.d = rows_at(plan, workspace, o->d, row, o->ld_out);
-    a.u = o->u == NO_BUFFER ? a.y : rows_at(plan, workspace, o->u, row, o->ld_out);
-    a.kept = o->kept == NO_BUFFER ? NULL : rows_at(plan, workspace, o->kept, row, o->ld_kept);
-    return a;
+    a->parts = memory_of(plan, o);
+    a->x = input_of(plan, p, workspace, o, row, &a->ldx);
+    a->y = rows_at(plan, workspace, o->y, row, o->ld_out);
+    a->ldy = o->ld_out;
+    a->d = rows_at(plan, workspace, o->d, row, o->ld_out);
+    a->u = o->u == NO_BUFFER ? a->y : rows_at(plan, workspace, o->u, row, o->ld_out);
+    a->kept = o->kept == NO_BUFFER ? NULL : rows_at(plan, workspace, o->kept, row, o->ld_kept);
 }
 
 void cmlp_run_forward(cmlp_plan *plan, const pass *p, char *workspace, const team *t)
@@ -55,7 +56,8 @@ void cmlp_run_forward(cmlp_plan *plan, const pass *p, char *workspace, const tea
         region r = cmlp_region_of(t, by_columns, o->pad_out, by_columns ? o->parts[0].panels.width : 1);
         if (cmlp_may_skip(t, &r))
             continue;
-        op_rows a = rows_of(plan, p, workspace, o, r.row);
+        op_rows a;
+        find_rows(plan, p, workspace, o, r.row, &a);
         o->kind->forward(o, p, &r, &a);
     }
     if (by_columns)
@@ -75,9 +77,11 @@ void cmlp_run_backward(cmlp_plan *plan, const pass *p, char *workspace, const te
     int by_columns = 0;
     const op *o = &l->ops[l->n_ops - 1];
     region r = cmlp_region_of(t, 0, o->pad_out, 1);
-    op_rows a = rows_of(plan, p, workspace, o, r.row);
+    /* Two by turns: a copy would load in one piece what has just been stored in many, and wait. */
+    op_rows rows[2], *a = &rows[0], *below = &rows[1];
+    find_rows(plan, p, workspace, o, r.row, a);
     if (!cmlp_may_skip(t, &r))
-        derive(o, p, &r, &a);
+        derive(o, p, &r, a);
     for (size_t i = l->n_ops; i-- > end; o--) {
         if (by_columns || o->back_by_columns)
             cmlp_wait(&plan->barrier, t->n_threads);
@@ -85,18 +89,18 @@ void cmlp_run_backward(cmlp_plan *plan, const pass *p, char *workspace, const te
         by_columns = o->back_by_columns;
         r = cmlp_region_of(t, by_columns, o->pad_in, by_columns ? o->parts[0].turned.width : 1);
         if (r.row != row)
-            a = rows_of(plan, p, workspace, o, r.row);
-        op_rows below = {0}; /* of the op before, whose d is this one's dx */
+            find_rows(plan, p, workspace, o, r.row, a);
         if (i)
-            below = rows_of(plan, p, workspace, o - 1, r.row);
-        a.dx = i ? below.d : rows_at(plan, workspace, l->dx, r.row, o->ld_in);
+            find_rows(plan, p, workspace, o - 1, r.row, below);
+        a->dx = i ? below->d : rows_at(plan, workspace, l->dx, r.row, o->ld_in);
         if (!cmlp_may_skip(t, &r)) {
-            o->kind->backward(o, p, &r, &a);
+            o->kind->backward(o, p, &r, a);
             /* What has just been written is still near. */
             if (i)
-                derive(o - 1, p, &r, &below);
+                derive(o - 1, p, &r, below);
         }
-        a = below;
+        op_rows *done = a;
+        a = below, below = done;
     }
 }
 

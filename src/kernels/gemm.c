@@ -2,8 +2,9 @@
  *
  * Packed matrix of N columns and K rows: panels of `nr` columns (the last one narrower, N rounded up to
  * whole vectors), each panel K rows of its columns; the panel that starts at column c0 lies at c0 * K.
- * A result's element is one chain of multiply-adds over k in order, whatever tile it falls into and however
- * the rows are shared out: the same bits for any batch, tile and thread.
+ * A result's element is summed in blocks of k, each a chain of multiply-adds in order, and the blocks in
+ * order, whatever tile it falls into and however the rows are shared out: the same bits for any batch, tile
+ * and thread.
  */
 #include "kernels.h"
 #include "simd.h"
@@ -32,12 +33,12 @@ INLINE void add_product(const size_t mr, const size_t nv, const real *a, size_t 
 #define ROWS_AHEAD 16
 #define PREFETCHED 3
 
-/* c[i][j] = init[i][j] + sum over p < k of a(i, p) b[p][j] for an mr x nv tile.
+/* c[i][j] = init[j] + sum over p < k of a(i, p) b[p][j] for an mr x nv tile; added to c where `add` says so.
  * transposed: a(i, p) = a[p * lda + i] (both operands by rows p: the weight gradient), else a[i * lda + p].
- * init may be c, or a row of bias or zeros with ldi = 0.  c must not overlap a or b.
+ * init: a row of bias or zeros.  c must not overlap a or b.
  * near: where as much as c holds is read next, PREFETCHED times; transposed tiles prefetch it. */
 INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t k, const real *restrict a,
-                 size_t lda, const real *restrict b, size_t ldb, const real *init, size_t ldi, real *c,
+                 size_t lda, const real *restrict b, size_t ldb, const real *init, int add, real *c,
                  size_t ldc, const real *const *near)
 {
     const size_t step = transposed ? lda : 1, stride = transposed ? 1 : lda;
@@ -46,7 +47,7 @@ INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t 
     for (size_t i = 0; i < mr; i++)
 #pragma GCC unroll 4
         for (size_t j = 0; j < nv; j++)
-            acc[i][j] = vload(init + i * ldi + j * VW);
+            acc[i][j] = vload(init + j * VW);
     for (size_t q = 0; q < k / 4; q++) {
         if (transposed && q < mr * nv)
 #pragma GCC unroll 3
@@ -61,6 +62,12 @@ INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t 
     }
     for (size_t p = k % 4; p; p--, a += step, b += ldb)
         add_product(mr, nv, a, stride, b, acc);
+    if (add)
+#pragma GCC unroll 12
+        for (size_t i = 0; i < mr; i++)
+#pragma GCC unroll 4
+            for (size_t j = 0; j < nv; j++)
+                acc[i][j] += vload(c + i * ldc + j * VW);
 #pragma GCC unroll 12
     for (size_t i = 0; i < mr; i++)
 #pragma GCC unroll 4
@@ -69,21 +76,21 @@ INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t 
 }
 
 typedef void tile_fn(size_t k, const real *a, size_t lda, const real *b, size_t ldb, const real *init,
-                     size_t ldi, real *c, size_t ldc, const real *const *near);
+                     int add, real *c, size_t ldc, const real *const *near);
 
 #define DEFINE_TILE(mr, nv)                                                                             \
     static void rows_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, size_t ldb,        \
-                                 const real *init, size_t ldi, real *c, size_t ldc,                     \
+                                 const real *init, int add, real *c, size_t ldc,                     \
                                  const real *const *near)                                               \
     {                                                                                                   \
         (void)ldb, (void)near;                                                                          \
-        tile(mr, nv, 0, k, a, lda, b, nv *VW, init, ldi, c, ldc, NULL);                                       \
+        tile(mr, nv, 0, k, a, lda, b, nv *VW, init, add, c, ldc, NULL);                                       \
     }                                                                                                   \
     static void cols_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, size_t ldb,        \
-                                 const real *init, size_t ldi, real *c, size_t ldc,                     \
+                                 const real *init, int add, real *c, size_t ldc,                     \
                                  const real *const *near)                                               \
     {                                                                                                   \
-        tile(mr, nv, 1, k, a, lda, b, ldb, init, ldi, c, nv *VW, near);                                       \
+        tile(mr, nv, 1, k, a, lda, b, ldb, init, add, c, nv *VW, near);                                       \
         (void)ldc;                                                                                      \
     }
 CMLP_TILES(DEFINE_TILE)
@@ -97,6 +104,17 @@ static const real zeros[NV_MAX * VBYTES / sizeof(real)];
 
 INLINE size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
 
+/* Sums of kc terms, in blocks of SUM_BLOCK: a single chain would lose a digit for each hundredfold of terms.
+ */
+INLINE void sum_blocks(tile_fn *tile, size_t kc, const real *a, size_t lda, const real *panel, size_t width,
+                       const real *init, int add, real *out, size_t ldc)
+{
+    size_t terms = min_size(SUM_BLOCK, kc);
+    tile(terms, a, lda, panel, 0, init, add, out, ldc, NULL);
+    for (size_t p = terms; p < kc; p += SUM_BLOCK)
+        tile(min_size(SUM_BLOCK, kc - p), a + p, lda, panel + p * width, 0, zeros, 1, out, ldc, NULL);
+}
+
 void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda, const void *b_, size_t nr,
                         const void *bias_, void *c_, size_t ldc)
 {
@@ -108,12 +126,10 @@ void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda
         for (size_t c0 = 0; c0 < n; c0 += nr) {
             size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];
             const real *panel = b + c0 * k + k0 * nv * VW;
-            const real *init = bias ? bias + c0 : zeros;
-            for (size_t i = 0; i < m; i += mr) {
-                real *out = c + i * ldc + c0;
-                rows_tiles[nv][min_size(mr, m - i)](kc, a + i * lda + k0, lda, panel, 0, k0 ? out : init,
-                                                    k0 ? ldc : 0, out, ldc, NULL);
-            }
+            const real *init = bias && !k0 ? bias + c0 : zeros;
+            for (size_t i = 0; i < m; i += mr)
+                sum_blocks(rows_tiles[nv][min_size(mr, m - i)], kc, a + i * lda + k0, lda, panel, nv * VW,
+                           init, k0 != 0, c + i * ldc + c0, ldc);
         }
         k0 += kc;
     } while (k0 < k);
@@ -161,30 +177,32 @@ void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, 
                 for (int l = 0; l < PREFETCHED; l++)
                     near[l] =
                         prefetch ? (const real *)prefetch->part[l] + c0 * prefetch->rows + i * nv * VW : out;
-                cols_tiles[nv][min_size(mr, m1 - i)](kc, x + k0 * ldx + i, ldx, panel, ldp,
-                                                     keep ? out : zeros, keep ? nv * VW : 0, out, 0, near);
+                cols_tiles[nv][min_size(mr, m1 - i)](kc, x + k0 * ldx + i, ldx, panel, ldp, zeros, keep, out,
+                                                     0, near);
             }
         }
     }
 }
 
-/* Four sums a column, of every fourth row each: one chain would wait for its additions. */
+/* Four sums a column, of every fourth row each: one chain would wait for its additions.  Blocks of rows are
+ * summed apart, as in products. */
 void CMLP_NAME(column_sums)(size_t n, size_t k, const void *dy_, size_t ldd, int accumulate, void *db_)
 {
     const real *dy = dy_;
     real *db = db_;
     for (size_t c = 0; c < n; c += VW) {
-        v sum[4] = {vset(R(0.0)), vset(R(0.0)), vset(R(0.0)), vset(R(0.0))};
-        size_t p = 0;
-        for (; p + 4 <= k; p += 4)
+        v total = accumulate ? vload(db + c) : vset(R(0.0));
+        for (size_t k0 = 0; k0 < k; k0 += 4 * SUM_BLOCK) {
+            v sum[4] = {vset(R(0.0)), vset(R(0.0)), vset(R(0.0)), vset(R(0.0))};
+            size_t p = k0, end = min_size(k0 + 4 * SUM_BLOCK, k);
+            for (; p + 4 <= end; p += 4)
 #pragma GCC unroll 4
-            for (size_t l = 0; l < 4; l++)
-                sum[l] += vload(dy + (p + l) * ldd + c);
-        for (; p < k; p++)
-            sum[0] += vload(dy + p * ldd + c);
-        v total = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-        if (accumulate)
-            total += vload(db + c);
+                for (size_t l = 0; l < 4; l++)
+                    sum[l] += vload(dy + (p + l) * ldd + c);
+            for (; p < end; p++)
+                sum[0] += vload(dy + p * ldd + c);
+            total += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        }
         vstore(db + c, total);
     }
 }

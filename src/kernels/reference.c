@@ -47,6 +47,15 @@ static size_t packed(size_t n, size_t k, size_t nr, size_t row, size_t col)
     return c0 * k + row * min_size(nr, n - c0) + (col - c0);
 }
 
+/* At the end of a block of terms, or of all k, its sum goes to the total. */
+static void add_block(size_t p, size_t k, real *sum, real *total)
+{
+    if ((p + 1) % SUM_BLOCK && p + 1 < k)
+        return;
+    *total += *sum;
+    *sum = 0;
+}
+
 void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda, const void *b_, size_t nr,
                         const void *bias_, void *c_, size_t ldc)
 {
@@ -54,10 +63,12 @@ void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda
     real *c = c_;
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
-            real sum = bias ? bias[j] : 0;
-            for (size_t p = 0; p < k; p++)
+            real total = bias ? bias[j] : 0, sum = 0;
+            for (size_t p = 0; p < k; p++) {
                 sum = FN(fma)(a[i * lda + p], b[packed(n, k, nr, p, j)], sum);
-            c[i * ldc + j] = sum;
+                add_block(p, k, &sum, &total);
+            }
+            c[i * ldc + j] = total;
         }
 }
 
@@ -76,10 +87,12 @@ void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, 
     real *g = g_;
     for (size_t i = m0; i < m1; i++)
         for (size_t j = 0; j < n; j++) {
-            real *at = g + packed(n, g_rows, nr, i - g0, j), sum = accumulate ? *at : 0;
-            for (size_t p = 0; p < k; p++)
+            real *at = g + packed(n, g_rows, nr, i - g0, j), total = accumulate ? *at : 0, sum = 0;
+            for (size_t p = 0; p < k; p++) {
                 sum = FN(fma)(x[p * ldx + i], dy[p * ldd + j], sum);
-            *at = sum;
+                add_block(p, k, &sum, &total);
+            }
+            *at = total;
         }
 }
 
@@ -88,10 +101,12 @@ void CMLP_NAME(column_sums)(size_t n, size_t k, const void *dy_, size_t ldd, int
     const real *dy = dy_;
     real *db = db_;
     for (size_t j = 0; j < n; j++) {
-        real sum = accumulate ? db[j] : 0;
-        for (size_t p = 0; p < k; p++)
+        real total = accumulate ? db[j] : 0, sum = 0;
+        for (size_t p = 0; p < k; p++) {
             sum += dy[p * ldd + j];
-        db[j] = sum;
+            add_block(p, k, &sum, &total);
+        }
+        db[j] = total;
     }
 }
 

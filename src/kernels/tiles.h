@@ -47,6 +47,9 @@
  * both operands of a weight gradient stay in L2, with the part of the gradient that they make.  Where the
  * rows of dy lie OUTER_APART bytes apart or more, OUTER_TILES tiles are worth a copy of their panel. */
 #define PRODUCT_BLOCK 1024
+/* Terms of a product that are summed in one chain: their number sets the error, and each block costs an
+ * addition to the result in the first cache, one for 256 multiply-adds. */
+#define SUM_BLOCK ((size_t)256)
 #define OUTER_BLOCK 256
 #define OUTER_APART 8192
 #define OUTER_TILES 16
