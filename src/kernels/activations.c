@@ -67,11 +67,15 @@ void CMLP_NAME(softmax)(size_t rows, size_t n, const void *x_, size_t ldx, int a
         for (size_t j = VW; j < n; j += VW)
             top = vmax(top, vtail(vload(x + j), j, n, vset(x[0])));
         v high = vset(vmax_lane(top)), sum = vset(R(0.0));
-        for (size_t j = 0; j < n; j += VW) {
-            v e = vtail(t_exp(vload(x + j) - high), j, n, vset(R(0.0)));
-            sum += e;
-            if (!as_log)
-                vstore(y + j, e);
+        for (size_t j0 = 0; j0 < n; j0 += SUM_BLOCK * VW) {
+            v part = vset(R(0.0));
+            for (size_t j = j0; j < n && j < j0 + SUM_BLOCK * VW; j += VW) {
+                v e = vtail(t_exp(vload(x + j) - high), j, n, vset(R(0.0)));
+                part += e;
+                if (!as_log)
+                    vstore(y + j, e);
+            }
+            sum += part;
         }
         v total = vset(vsum(sum));
         v log_sum = t_log(total), scale = R(1.0) / total;
@@ -90,8 +94,12 @@ void CMLP_NAME(softmax_back)(size_t rows, size_t n, const void *dy_, size_t ldd,
         const real *dy = (const real *)dy_ + r * ldd, *y = (const real *)y_ + r * ldy;
         real *dx = (real *)dx_ + r * ldx;
         v dot = vset(R(0.0));
-        for (size_t j = 0; j < n; j += VW)
-            dot += vtail(vload(dy + j) * vload(y + j), j, n, vset(R(0.0)));
+        for (size_t j0 = 0; j0 < n; j0 += SUM_BLOCK * VW) {
+            v part = vset(R(0.0));
+            for (size_t j = j0; j < n && j < j0 + SUM_BLOCK * VW; j += VW)
+                part += vtail(vload(dy + j) * vload(y + j), j, n, vset(R(0.0)));
+            dot += part;
+        }
         v common = vset(vsum(dot));
         for (size_t j = 0; j < n; j += VW)
             vstore(dx + j, vtail(vload(y + j) * (vload(dy + j) - common), j, n, vset(R(0.0))));
@@ -127,9 +135,13 @@ void CMLP_NAME(prelu_slope)(size_t rows, size_t n, const void *dy_, size_t ldd, 
     const v zero = vset(R(0.0));
     for (size_t j = 0; j < n; j += VW) {
         v sum = accumulate ? vload(dslope + j) : zero;
-        for (size_t r = 0; r < rows; r++) {
-            v x = vtail(vload((const real *)x_ + r * ldx + j), j, n, zero);
-            sum += vsel_lt(x, zero, vload((const real *)dy_ + r * ldd + j) * x, zero);
+        for (size_t r0 = 0; r0 < rows; r0 += SUM_BLOCK) {
+            v part = zero;
+            for (size_t r = r0; r < rows && r < r0 + SUM_BLOCK; r++) {
+                v x = vtail(vload((const real *)x_ + r * ldx + j), j, n, zero);
+                part += vsel_lt(x, zero, vload((const real *)dy_ + r * ldd + j) * x, zero);
+            }
+            sum += part;
         }
         vstore(dslope + j, sum);
     }

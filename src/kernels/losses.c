@@ -84,14 +84,18 @@ static real cross_entropy_row(const cmlp_loss_args *a, size_t r, v lanes)
     for (size_t j = VW; j < a->n; j += VW)
         top = vmax(top, vtail(vload(z + j), j, a->n, vset(z[0])));
     v high = vset(vmax_lane(top)), sums = zero, dots = zero, masses = zero;
-    for (size_t j = 0; j < a->n; j += VW) {
-        v shifted = vload(z + j) - high, t = target_of(a, r, j, lanes);
-        v e = vtail(t_exp(shifted), j, a->n, zero);
-        sums += e;
-        dots += weighted(t, shifted);
-        masses += t;
-        if (dz)
-            vstore(dz + j, e);
+    for (size_t j0 = 0; j0 < a->n; j0 += SUM_BLOCK * VW) {
+        v sum = zero, dot = zero, mass = zero;
+        for (size_t j = j0; j < a->n && j < j0 + SUM_BLOCK * VW; j += VW) {
+            v shifted = vload(z + j) - high, t = target_of(a, r, j, lanes);
+            v e = vtail(t_exp(shifted), j, a->n, zero);
+            sum += e;
+            dot += weighted(t, shifted);
+            mass += t;
+            if (dz)
+                vstore(dz + j, e);
+        }
+        sums += sum, dots += dot, masses += mass;
     }
     real sum = vsum(sums), mass = vsum(masses), weight = weight_of(a, r);
     v p = vset(mass / sum), by = vset((real)a->scale * weight);
@@ -125,11 +129,15 @@ static double softmax_cross_entropy(const cmlp_loss_args *a)
         v total = zero;                                                                                 \
         for (size_t r = 0; r < a->rows; r++) {                                                          \
             v w = vset(weight_of(a, r)), by = w * vset((real)a->scale);                                 \
-            for (size_t j = 0; j < a->n; j += VW) {                                                     \
-                v z = vload(row_of(a->z, r, a->ldz) + j), t = vload(row_of(a->t, r, a->ldt) + j);       \
-                total += vtail(w * (value), j, a->n, zero);                                             \
-                if (a->dz)                                                                              \
-                    vstore((real *)a->dz + r * a->lddz + j, vtail(by * (slope), j, a->n, zero));        \
+            for (size_t j0 = 0; j0 < a->n; j0 += SUM_BLOCK * VW) {                                      \
+                v sum = zero;                                                                           \
+                for (size_t j = j0; j < a->n && j < j0 + SUM_BLOCK * VW; j += VW) {                     \
+                    v z = vload(row_of(a->z, r, a->ldz) + j), t = vload(row_of(a->t, r, a->ldt) + j);   \
+                    sum += vtail(w * (value), j, a->n, zero);                                           \
+                    if (a->dz)                                                                          \
+                        vstore((real *)a->dz + r * a->lddz + j, vtail(by * (slope), j, a->n, zero));    \
+                }                                                                                       \
+                total += sum;                                                                           \
             }                                                                                           \
         }                                                                                               \
         return (double)vsum(total);                                                                     \

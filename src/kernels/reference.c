@@ -183,12 +183,14 @@ void CMLP_NAME(softmax)(size_t rows, size_t n, const void *x_, size_t ldx, int a
     for (size_t r = 0; r < rows; r++) {
         const real *x = (const real *)x_ + r * ldx;
         real *y = (real *)y_ + r * ldy;
-        real high = row_max(x, n), sum = 0;
-        for (size_t j = 0; j < n; j++)
+        real high = row_max(x, n), total = 0, sum = 0;
+        for (size_t j = 0; j < n; j++) {
             sum += FN(exp)(x[j] - high);
-        real log_sum = FN(log)(sum);
+            add_block(j, n, &sum, &total);
+        }
+        real log_sum = FN(log)(total);
         for (size_t j = 0; j < n; j++)
-            y[j] = as_log ? (x[j] - high) - log_sum : FN(exp)(x[j] - high) / sum;
+            y[j] = as_log ? (x[j] - high) - log_sum : FN(exp)(x[j] - high) / total;
     }
 }
 
@@ -197,9 +199,11 @@ void CMLP_NAME(softmax_back)(size_t rows, size_t n, const void *dy_, size_t ldd,
 {
     for (size_t r = 0; r < rows; r++) {
         const real *dy = (const real *)dy_ + r * ldd, *y = (const real *)y_ + r * ldy;
-        real dot = 0;
-        for (size_t j = 0; j < n; j++)
-            dot += dy[j] * y[j];
+        real dot = 0, sum = 0;
+        for (size_t j = 0; j < n; j++) {
+            sum += dy[j] * y[j];
+            add_block(j, n, &sum, &dot);
+        }
         for (size_t j = 0; j < n; j++)
             ((real *)dx_)[r * ldx + j] = y[j] * (dy[j] - dot);
     }
@@ -229,12 +233,13 @@ void CMLP_NAME(prelu_slope)(size_t rows, size_t n, const void *dy_, size_t ldd, 
                             int accumulate, void *dslope)
 {
     for (size_t j = 0; j < n; j++) {
-        real sum = accumulate ? ((real *)dslope)[j] : 0;
+        real total = accumulate ? ((real *)dslope)[j] : 0, sum = 0;
         for (size_t r = 0; r < rows; r++) {
             real x = ((const real *)x_)[r * ldx + j];
             sum += x < 0 ? ((const real *)dy_)[r * ldd + j] * x : 0;
+            add_block(r, rows, &sum, &total);
         }
-        ((real *)dslope)[j] = sum;
+        ((real *)dslope)[j] = total;
     }
 }
 
@@ -247,13 +252,15 @@ static real target_of(const cmlp_loss_args *a, size_t r, size_t j)
 static real softmax_cross_entropy_row(const cmlp_loss_args *a, size_t r, real scale)
 {
     const real *z = (const real *)a->z + r * a->ldz;
-    real high = row_max(z, a->n), sum = 0, dot = 0, mass = 0;
+    real high = row_max(z, a->n);
+    double sums = 0, dots = 0, masses = 0;
     for (size_t j = 0; j < a->n; j++) {
         real t = target_of(a, r, j);
-        sum += FN(exp)(z[j] - high);
-        dot += t == 0 ? 0 : t * (z[j] - high);
-        mass += t;
+        sums += (double)FN(exp)(z[j] - high);
+        dots += t == 0 ? 0 : (double)(t * (z[j] - high));
+        masses += (double)t;
     }
+    real sum = (real)sums, dot = (real)dots, mass = (real)masses;
     for (size_t j = 0; a->dz && j < a->n; j++) {
         real p = FN(exp)(z[j] - high) / sum;
         ((real *)a->dz)[r * a->lddz + j] = scale * (mass * p - target_of(a, r, j));
@@ -279,16 +286,17 @@ double CMLP_NAME(loss)(int id, const cmlp_loss_args *a)
 {
     double total = 0;
     for (size_t r = 0; r < a->rows; r++) {
-        real w = a->weight ? ((const real *)a->weight)[r] : 1, scale = w * (real)a->scale, sum = 0;
+        real w = a->weight ? ((const real *)a->weight)[r] : 1, scale = w * (real)a->scale;
+        double sum = 0;
         if (id == CMLP_SOFTMAX_CROSS_ENTROPY)
-            sum = softmax_cross_entropy_row(a, r, scale);
+            sum = (double)softmax_cross_entropy_row(a, r, scale);
         for (size_t j = 0; id != CMLP_SOFTMAX_CROSS_ENTROPY && j < a->n; j++) {
             real dz, z = ((const real *)a->z)[r * a->ldz + j], t = ((const real *)a->t)[r * a->ldt + j];
-            sum += element_loss(id, z, t, (real)a->param, &dz);
+            sum += (double)element_loss(id, z, t, (real)a->param, &dz);
             if (a->dz)
                 ((real *)a->dz)[r * a->lddz + j] = scale * dz;
         }
-        total += (double)(w * sum);
+        total += (double)w * sum;
     }
     return total;
 }
