@@ -84,6 +84,9 @@ class Layer:
     @property
     def decays(self) -> dict[str, bool]:
         """Parameter name -> whether weight decay and L1 act on it."""
+    @property
+    def weight_sum(self) -> float:
+        """Rows of the minibatch that the gradients are of; 0 before a backward pass."""
     # False: plans and optimizers made from now on leave the layer alone; its gradients are zeros.
     trainable: bool
     def get(self, name: str) -> _Array:

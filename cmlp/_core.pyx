@@ -214,6 +214,7 @@ cdef class Layer:
     cdef cmlp_dtype type
     cdef readonly str kind
     cdef readonly str activation
+    cdef readonly double weight_sum
 
     def __cinit__(self, str kind, n_in, n_out, dtype="float32", str activation="identity", param=None, bint bias=True):
         cdef int number = cmlp_layer_kind_id(kind.encode())

@@ -211,6 +211,7 @@ cdef class Plan:
             with nogil:
                 status = cmlp_gradient(self.ptr, data, &loss)
             self.forward_rows = data.n
+            self.note_gradients(data.n)
         else:
             gamma = cmlp_optimizer_settings(self.state.ptr).momentum if momentum is None else momentum
             with nogil:
@@ -341,7 +342,14 @@ cdef class Plan:
         with nogil:
             status = cmlp_backward(self.ptr, pdy, pdx)
         check(status)
+        self.note_gradients(self.forward_rows)
         return dx
+
+    cdef int note_gradients(self, Py_ssize_t rows) except -1:
+        """Let the layers know of how many rows the gradients in them are."""
+        for layer in self.of.layers:
+            (<Layer>layer).weight_sum = rows
+        return 0
 
     def deltas(self):
         cdef cnp.ndarray norms = new_array(cnp.NPY_FLOAT64, len(self.layers))

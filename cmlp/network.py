@@ -17,6 +17,7 @@ from .checks import Array
 from .initializers import Constant
 from .layers import Activation, Dense, Dropout, Layer, PReLU, RReLU
 from .layers.base import make_generator, width_after
+from .layers.flat import Flat
 from .layers.passes import run_backward, run_forward, run_predict
 from .layers.segment import Segment
 from .preprocessing import Preprocessing
@@ -29,6 +30,7 @@ __all__ = ["Sequential"]
 WRITERS: dict[str, Callable[..., None]] = {}
 """What writes a net as a file of some kind, ``f(net, path, ...)``: `cmlp.export` enters its own."""
 
+_MADE_ANEW = frozenset({"_parts", "_whole", "_fast", "_flat"})
 _LINKS = ("softmax", "sigmoid", "exp")
 
 
@@ -85,13 +87,14 @@ class Sequential(Declared):
         self._n_threads = checks.threads(n_threads)
         first = None if n_in is None else checks.positive_int(n_in, "n_in")
         widths = _chain(self.layers, first)
+        new = all(isinstance(la, Layer) and la.core is None for la in self.layers)
         self._build(widths)
         self.n_in, self.n_out = widths[0], widths[-1]
         self._classes: Array | None = None
         self._preprocessing = _carried(layers)
         self._link: str | None = None
         self._metadata: dict[str, Any] = {}
-        self._prepare()
+        self._prepare(join=new)
 
     def _build(self, widths: list[int | None]) -> None:
         """Give the layers their widths and values, all from one generator."""
@@ -102,8 +105,12 @@ class Sequential(Declared):
             layer.build(widths[i], self.dtype, rng, _activation_behind(self.layers, i))
         _warn_of_symmetry(self.layers)
 
-    def _prepare(self) -> None:
-        """Split the layers into runs of built-in ones; nothing is compiled before it is needed."""
+    def _prepare(self, join: bool) -> None:
+        """Split the layers into runs of built-in ones; nothing is compiled before it is needed.
+
+        Layers of this net alone have their parameters in one block.
+        """
+        self._flat = Flat(self.layers, self.dtype, join)
         self._parts = self.split()
         self._whole = len(self._parts) == 1 and isinstance(self._parts[0], Segment)
         self._fast: Callable[..., Array] | None = None
@@ -116,11 +123,13 @@ class Sequential(Declared):
         without_output = settings.pop("without_output", False)
         settings = {"n_threads": self.n_threads, "seed": self.seed, **settings}
         parts: list[Any] = []
+        place = 0  # of a run's first packed layer: random layers draw by it
         for built_in, run in groupby(self.layers, lambda layer: isinstance(layer, Layer)):
             found = list(run)
             last = without_output and found[-1] is self.layers[-1]
             if built_in:
-                parts.append(Segment(found, without_output=last, **settings))
+                parts.append(Segment(found, without_output=last, first_layer=place, **settings))
+                place += sum(len(layer.cores) for layer in found)
             else:
                 parts += found
         return parts
@@ -159,9 +168,11 @@ class Sequential(Declared):
             rows = None if out is None else out[np.newaxis]
             row: Array = self._predict(a[np.newaxis], rows)[0]
             return row
-        rows = self._rows(a)
+        rows = a if a.shape == (0, self.n_in) else self._rows(a)
         if out is not None:
             _check_out(out, (len(rows), self.n_out), self.dtype, rows)
+        if len(rows) == 0:
+            return np.empty((0, self.n_out or 0), self.dtype) if out is None else out
         if self._whole and not self.preprocessing.scales:
             predictor: _core.Plan = self._parts[0].predictor
             self._fast = predictor.predict
@@ -195,7 +206,7 @@ class Sequential(Declared):
         if self.preprocessing.targets is not None:
             raise ValueError("the net was trained on standardised numbers; it has no probabilities")
         y = self.predict(x)
-        if link is None:
+        if link is None or len(y) == 0:
             return y
         rows = np.atleast_2d(y)
         p = _core.softmax(rows) if link == "softmax" else _core.activation_forward(rows, link)
@@ -308,7 +319,7 @@ class Sequential(Declared):
     @n_threads.setter
     def n_threads(self, value: int | None) -> None:
         self._n_threads = checks.threads(value)
-        self._prepare()
+        self._prepare(join=False)
 
     @property
     def output_activation(self) -> str:
@@ -342,16 +353,11 @@ class Sequential(Declared):
         ndarray of shape (n_parameters,)
             A copy, of the net's dtype.
         """
-        return self._collect("parameters")
+        return self._flat.get()
 
     def get_flat_grad(self) -> Array:
         """All gradients of the last backward pass, in the order of `get_flat`."""
-        return self._collect("gradients")
-
-    def _collect(self, what: str) -> Array:
-        found = [getattr(la, what)() for la in self.layers if hasattr(la, what)]
-        vectors = [np.ravel(a) for named in found for a in named.values()]
-        return np.concatenate([np.empty(0), *vectors], dtype=self.dtype, casting="same_kind")
+        return self._flat.get(gradients=True)
 
     def set_flat(self, values: ArrayLike) -> None:
         """Take all parameters from one vector in the order of `get_flat`.
@@ -363,21 +369,7 @@ class Sequential(Declared):
         v = checks.as_float(values, "values", self.dtype)
         if v.shape != (self.n_parameters,):
             raise ValueError(f"values has shape {v.shape}; expected ({self.n_parameters},)")
-        self._set_flat(v)
-
-    def _set_flat(self, v: Array) -> None:
-        start = 0
-        for layer in self.layers:
-            if isinstance(layer, Layer):
-                core = layer.built()
-                for name, shape in core.shapes.items():
-                    stop = start + int(np.prod(shape))
-                    core.set(name, v[start:stop].reshape(shape))
-                    start = stop
-            elif hasattr(layer, "parameters"):
-                for a in layer.parameters().values():
-                    a[...] = v[start : start + a.size].reshape(a.shape)
-                    start += a.size
+        self._flat.set(v)
 
     def lerp_(self, other: Sequential, tau: float) -> Sequential:
         """Move the parameters towards those of another net: w <- (1 - tau) w + tau w_other.
@@ -395,11 +387,7 @@ class Sequential(Declared):
         """
         if not isinstance(other, Sequential):
             raise TypeError(f"other is {other!r}; expected a Sequential")
-        t = self.get_flat().dtype.type(checks.number(tau, "tau", 0.0, 1.0))
-        mine, theirs = self.get_flat(), other.get_flat()
-        if mine.shape != theirs.shape:
-            raise ValueError(f"other has {theirs.size} parameters; expected {mine.size}")
-        self._set_flat((1 - t) * mine + t * theirs.astype(mine.dtype))
+        self._flat.lerp(other._flat, checks.number(tau, "tau", 0.0, 1.0))
         return self
 
     def copy(self) -> Sequential:
@@ -467,7 +455,8 @@ class Sequential(Declared):
         width = self.n_in
         for layer in self.layers:
             width = width_after(layer, width)
-            rows.append((repr(layer), f"(batch, {width})", f"{_size(layer):,}"))
+            name = repr(layer) if getattr(layer, "trainable", True) else f"{layer!r}, frozen"
+            rows.append((name, f"(batch, {width})", f"{_size(layer):,}"))
         rows.append(("total", self.dtype, f"{self.n_parameters:,}"))
         first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
         lines = [f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows]
@@ -479,11 +468,11 @@ class Sequential(Declared):
         return f"Sequential(\n{inner}    dtype={self.dtype!r}, seed={self.seed})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k not in ("_parts", "_whole", "_fast")}
+        return {k: v for k, v in vars(self).items() if k not in _MADE_ANEW}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._prepare()
+        self._prepare(join=True)
 
 
 def _flatten(given: Sequence[Any]) -> tuple[Any, ...]:

@@ -110,7 +110,10 @@ class Optimizer(Declared):
         """
         state = self.state_for(net)
         momentum = self.momentum_values(state.step_count, 1)
-        self.apply(net, state, self.lr, None if momentum is None else float(momentum[0]))
+        rows = max((core.weight_sum for core in state.cores), default=0.0)
+        self.apply(
+            net, state, self.lr, None if momentum is None else float(momentum[0]), max(rows, 1.0)
+        )
 
     def apply(
         self, net: Any, state: NetState, lr: float, momentum: float | None = None, mass: float = 1.0
@@ -513,6 +516,8 @@ def _own_parameters(layers: Sequence[Any]) -> Iterator[tuple[str, Array, Array]]
     """(name, parameter, gradient) of the layers written by users."""
     for i, layer in enumerate(layers):
         if isinstance(layer, Layer) or not hasattr(layer, "parameters"):
+            continue
+        if not getattr(layer, "trainable", True):
             continue
         gradients = layer.gradients()
         for name, w in layer.parameters().items():

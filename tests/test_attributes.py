@@ -263,6 +263,17 @@ def rate():
             np.testing.assert_allclose(other, results[0], rtol=1e-9, atol=1e-12)
 
 
+def trainable():
+    net = build()
+    net.layers[0].trainable = False
+    before, other = net.layers[0].weight, net.layers[1].weight
+    cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(lr=0.5)).train_step(X, LABELS)
+    assert np.array_equal(net.layers[0].weight, before)
+    assert not np.array_equal(net.layers[1].weight, other)
+    with pytest.raises(TypeError, match="trainable"):
+        net.layers[0].trainable = "no"
+
+
 def classes():
     net = build()
     net.classes = ["no", "yes"]
@@ -347,6 +358,7 @@ def momentum_of_a_graph():
 
 
 CHANGES = {
+    (cmlp.Layer, "trainable"): trainable,
     (cmlp.Dense, "weight"): weight,
     (cmlp.Dense, "bias"): bias,
     (cmlp.PReLU, "slope"): slope,

@@ -444,3 +444,39 @@ def test_repr_and_summary():
     assert lines[2].split()[-3:] == ["(batch,", "32)", "25,120"]
     assert lines[-1].split() == ["total", "float32", "25,450"]
     assert len({len(line) for line in lines}) == 1
+
+
+class Half:
+    """A layer written in Python."""
+
+    def forward(self, x, training=False):
+        return 0.5 * x
+
+    def backward(self, dy):
+        return 0.5 * dy
+
+
+@pytest.mark.parametrize("between", [(), (Half(),)])
+@pytest.mark.parametrize("first", [True, False])
+def test_no_rows(between, first):
+    """Nothing in, nothing out, before the first prediction and after it."""
+    net = cmlp.Sequential(cmlp.Dense(3, 4), *between, cmlp.Dense(4, 2), seed=0)
+    if not first:
+        net.predict(np.ones((2, 3), np.float32))
+    for x in (np.empty((0, 3), np.float32), np.empty((0, 3))):
+        assert net.predict(x).shape == net.predict_proba(x).shape == (0, 2)
+        out = np.empty((0, 2), np.float32)
+        assert net.predict(x, out=out) is out
+    with pytest.raises(ValueError, match=r"x has shape \(0, 4\); expected \(batch, 3\)"):
+        net.predict(np.empty((0, 4), np.float32))
+
+
+def test_parameters_in_one_pass():
+    """What the flat vector says is what the layers have, one by one; a net's copy, too."""
+    net = cmlp.Sequential(cmlp.Dense(3, 4), cmlp.PReLU(), cmlp.Dense(4, 2, bias=False), seed=0)
+    for one in (net, net.copy()):
+        parts = [a.ravel() for layer in one.layers for a in layer.parameters().values()]
+        assert np.array_equal(one.get_flat(), np.concatenate(parts))
+        one.set_flat(np.arange(one.n_parameters))
+        assert np.array_equal(one.get_flat(), np.arange(one.n_parameters))
+        assert one.layers[0].weight[0].tolist() == [0, 1, 2]

@@ -248,3 +248,20 @@ class TestSettings:
         layer = Linear(np.ones((2, 2)), np.ones(2))
         with pytest.raises(ValueError, match="has no 'weight'"):
             cmlp.SGD().step([layer])
+
+
+@pytest.mark.parametrize("of", ["net", "layers", "layer"])
+def test_decay_over_batch_in_single_steps(of):
+    """``step`` divides the decay by the rows of the last backward pass, as training does."""
+    found = []
+    for settings in ({"weight_decay": 0.5, "decay_over_batch": True}, {"weight_decay": 0.5 / 20}):
+        net = cmlp.Sequential(cmlp.Dense(3, 2), dtype="float64", seed=0)
+        target = {"net": net, "layers": list(net.layers), "layer": net.layers[0]}[of]
+        optimizer = cmlp.SGD(lr=0.1, **settings)
+        for rows in (20, 20):
+            run = net.layers[0] if of == "layer" else net
+            run.forward(np.ones((rows, 3)))
+            run.backward(np.ones((rows, 2)))
+            optimizer.step(target)
+        found.append(net.get_flat())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)

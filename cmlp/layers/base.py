@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -23,6 +24,10 @@ class PythonLayer(Protocol):
     def backward(self, dy: Array) -> Array: ...
 
 
+# Places of layers that are used alone: far behind those in nets.
+_PLACES_ALONE = cycle(range(1 << 12, 1 << 16))
+
+
 class Layer(Declared):
     """Base of the built-in layers.
 
@@ -36,6 +41,7 @@ class Layer(Declared):
     def __init__(self) -> None:
         self._cores: list[_core.Layer] = []
         self._pending: dict[str, Any] = {}
+        self._trainable = True
         self._alone: Segment | None = None
 
     def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
@@ -69,6 +75,21 @@ class Layer(Declared):
     def cores(self) -> list[_core.Layer]:
         """The same and, in a `Dense` with an activation, one for that: a plan joins the two."""
         return list(self._cores)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the parameters; True at first.
+
+        Those of a frozen layer stay as they are and cost no gradient, which reads as zeros.  It
+        is not saved in files.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = checks.flag(value, "trainable")
+        for core in self._cores:
+            core.trainable = self._trainable
 
     @property
     def n_in(self) -> int | None:
@@ -137,6 +158,7 @@ class Layer(Declared):
             elif generator is not None:
                 core.set(name, self._initial(name, shape, generator, dtype, followed_by))
         self._cores, self._pending = cores, {}
+        self.trainable = self._trainable
         return self
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
@@ -158,7 +180,8 @@ class Layer(Declared):
             rows = checks.as_rows(a, "x", "float64", self.n_in, finite=False)
             self.build(rows.shape[1], checks.dtype_for(a))
         if self._alone is None:
-            self._alone = Segment([self])
+            # A stream of its own, or two layers alone would draw the same.
+            self._alone = Segment([self], first_layer=next(_PLACES_ALONE))
         return self._alone.forward(x, training)
 
     def backward(self, dy: ArrayLike) -> Array:
@@ -225,6 +248,7 @@ class Layer(Declared):
             self._cores = self._make(n_in, dtype)
             for name, value in values.items():
                 self._cores[0].set(name, value)
+            self.trainable = self._trainable
 
 
 def rectifies(activation: str) -> bool:

@@ -34,6 +34,8 @@ class Segment:
         Rows of a batch for which room is made at first.
     without_output : bool
         Leave the last layer's activation out, so that logits come out.
+    first_layer : int
+        Place of the first packed layer in the net: random layers draw by their place.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Segment:
         seed: int = 0,
         rows: int = 1,
         without_output: bool = False,
+        first_layer: int = 0,
     ) -> None:
         self.layers = list(layers)
         self.cores = [core for layer in layers for core in layer.cores]
@@ -51,16 +54,23 @@ class Segment:
         self.n_in, self.n_out = self.cores[0].n_in, self.cores[-1].n_out
         self.dtype = self.cores[0].dtype
         self._n_threads, self._seed, self._room = n_threads, seed, rows
+        self._first_layer = first_layer
+        self._trained: list[bool] = []  # the layers that the plan computes gradients for
         self._plan: _core.Plan | None = None
         self._predictor: _core.Plan | None = None
         self._rows = 0
 
     def plan(self, rows: int) -> _core.Plan:
         """The plan for batches of up to ``rows`` rows."""
-        if self._plan is None or self._plan.batch_size < rows:
-            self._room = max(rows, self._room)
+        trained = [core.trainable for core in self.cores]
+        if self._plan is None or self._plan.batch_size < rows or trained != self._trained:
+            self._room, self._trained = max(rows, self._room), trained
             self._plan = _core.Plan(
-                self.cores, self._room, n_threads=self._n_threads, seed=self._seed
+                self.cores,
+                self._room,
+                n_threads=self._n_threads,
+                seed=self._seed,
+                first_layer=self._first_layer,
             )
         return self._plan
 

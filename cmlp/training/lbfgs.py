@@ -61,9 +61,13 @@ def take(net: Sequential, w: Vector) -> bool:
 
 
 def decayed(net: Sequential) -> Vector:
-    """1 for each weight in the flat vector, 0 for biases and slopes."""
+    """1 for each weight in the flat vector, 0 for biases, slopes and frozen layers."""
     found = [layer for layer in net.layers if hasattr(layer, "parameters")]
-    vectors = [np.full(a.size, float(a.ndim > 1)) for la in found for a in la.parameters().values()]
+    vectors = [
+        np.full(a.size, float(a.ndim > 1 and getattr(layer, "trainable", True)))
+        for layer in found
+        for a in layer.parameters().values()
+    ]
     return np.concatenate([np.empty(0), *vectors])
 
 
