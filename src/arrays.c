@@ -277,10 +277,6 @@ cmlp_status cmlp_update(cmlp_dtype dtype, const cmlp_optimizer_spec *spec, size_
 
 /* ---- the products of a dense layer ---- */
 
-#define STRIP 48
-/* Packing a panel takes as long as multiplying so many rows by it. */
-#define ROWS_OF_PACKING 16
-
 typedef enum { FORWARD, BACKWARD_DX, BACKWARD_DW } product_kind;
 typedef struct product product;
 /* What becomes of n elements of the product, which stand at element `at` of out. */

@@ -61,6 +61,13 @@
 /* Buffers of so many bytes lie on the stack: to ask for memory takes as long as a small net's prediction. */
 #define PREDICT_STACK_BYTES 6144
 
+/* ---- kernels on plain arrays ---- */
+
+/* Rows of a product that go through a panel at once, by whole tiles of every instruction set. */
+#define STRIP 48
+/* Packing a panel takes as long as multiplying so many rows by it. */
+#define ROWS_OF_PACKING 16
+
 /* ---- a run ---- */
 
 /* How often Python hears of signals, and how much work passes at most between two looks at the clock. */

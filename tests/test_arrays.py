@@ -208,6 +208,9 @@ def test_no_dimensions_and_no_numbers(call, name):
         if call in ("activation_forward", "softmax"):  # which take any shape
             assert function(value)[0].shape == np.shape(value)
             continue
+        if call in ("predict", "predict_proba") and np.shape(value)[:1] == (0,):
+            assert len(function(value)[0]) == 0
+            continue
         with pytest.raises((ValueError, TypeError)) as caught:
             function(*replaced(names, name, value))
         assert "got" in str(caught.value) or "expected" in str(caught.value), caught.value

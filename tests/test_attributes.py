@@ -99,7 +99,9 @@ def declared_classes():
     while left:
         kinds = left.pop().__subclasses__()
         left += kinds
-        found |= {kind for kind in kinds if kind.__module__.split(".", 2)[1] in MODULES}
+        found |= {
+            kind for kind in kinds if kind.__module__.partition(".")[2].partition(".")[0] in MODULES
+        }
     return found
 
 
