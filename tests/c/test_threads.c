@@ -24,6 +24,11 @@
 #define THREAD_SANITIZER 1
 #endif
 #endif
+/* The thread sanitizer knows no threads in the child of a process that has some, and qemu, which runs
+ * programs of another processor, ends with an assertion there. */
+#if !defined(THREAD_SANITIZER) && !defined(CMLP_EMULATED)
+#define FORKS 1
+#endif
 
 /* ---- control groups ---- */
 
@@ -282,11 +287,14 @@ static void test_floating_point(void)
         CHECK(!net_new(&n, recipe_at(1), CMLP_F32, 3, 1), "net");
         fesetround(modes[i]);
 #ifdef __GLIBC__
-        feenableexcept(FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW);
+        /* Not every processor of ARM has traps. */
+        int traps = FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW;
+        if (feenableexcept(traps) == -1)
+            traps = 0;
 #endif
         cmlp_status status = train(&n, 1, NULL, NULL);
 #ifdef __GLIBC__
-        CHECK(fegetexcept() == (FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW), "traps are not put back");
+        CHECK(fegetexcept() == traps, "traps are not put back");
         fedisableexcept(FE_ALL_EXCEPT);
 #endif
         CHECK(fegetround() == modes[i], "the rounding mode is not put back");
@@ -335,7 +343,7 @@ static void test_faults(void)
 
 /* ---- forks ---- */
 
-#ifndef THREAD_SANITIZER /* which knows no threads in the child of a process that has some */
+#ifdef FORKS
 enum { MANY_EPOCHS = 1 << 17 };
 
 /* Trains on: for so many steps, or (0) until the poll function stops it. */
@@ -481,7 +489,7 @@ void test_teams(void)
 #endif
     test_floating_point();
     test_faults();
-#ifndef THREAD_SANITIZER
+#ifdef FORKS
     for (size_t i = 0; i < N_RECIPES; i++)
         test_fork_within(recipe_at(i), CMLP_F32, 4);
     test_fork_within(recipe_at(1), CMLP_F64, 1);
