@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+try:
+    from ._core import info
+except ModuleNotFoundError as error:
+    if error.name != f"{__name__}._core":
+        raise
+    raise ImportError(
+        f"cmlp is not compiled in {__path__[0]}: install it (pip install . in the checkout, or "
+        "make dev to work on it), or start Python in another folder"
+    ) from None
 from . import export as export  # enters what writes nets to files
-from ._core import info
 from .errors import DivergenceError, FormatError
 from .initializers import Constant, He, Initializer, Normal, Xavier, Zeros
 from .layers import (
@@ -196,6 +205,11 @@ __all__ = [
     "to_torch",
     "training",
 ]
+
+
+# Who imports everything gets what there is.
+if find_spec("sklearn") is None:
+    __all__ = [name for name in __all__ if _LATER.get(name, name) != "estimators"]
 
 
 def __getattr__(name: str) -> Any:

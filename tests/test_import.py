@@ -1,6 +1,9 @@
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cmlp
@@ -44,6 +47,58 @@ def test_every_name_is_there(name):
     if name.startswith("MLP"):
         pytest.importorskip("sklearn")
     assert getattr(cmlp, name) is not None
+
+
+# What each extra brings, by the names it is imported under.
+EXTRAS = {
+    "cli": ["click", "rich"],
+    "sklearn": ["sklearn", "scipy", "joblib", "threadpoolctl"],
+    "plots": ["matplotlib"],
+    "data": ["pooch", "pyarrow"],
+    "export": ["onnx", "onnxruntime"],
+    "others": ["jax", "torch", "river", "pandas", "polars"],
+}
+EXTRAS["all"] = [name for names in EXTRAS.values() for name in names]
+HIDING = """
+import sys
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in NAMES:
+            return self.finder.find_spec(name, path, target)
+sys.meta_path[:] = map(Hiding, sys.meta_path)
+"""
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_everything_that_is_there_can_be_imported(extra):
+    program = f"NAMES = {EXTRAS[extra]}{HIDING}before = set(globals()) | {{'before'}}\n"
+    program += "from cmlp import *\nprint(*sorted(set(globals()) - before))"
+    estimators = {"MLPClassifier", "MLPRegressor", "estimators"}
+    expected = set(cmlp.__all__) - (estimators if "sklearn" in EXTRAS[extra] else set())
+    assert set(run(program).split()) == expected
+
+
+@pytest.mark.parametrize("name", ["MLPClassifier", "estimators"])
+def test_what_is_not_there_says_what_to_install(name):
+    program = "import sys\nsys.modules['sklearn'] = None\nimport cmlp\n"
+    program += f"try: cmlp.{name}\nexcept ImportError as error: print(error)"
+    assert "pip install cmlp[sklearn]" in run(program)
+
+
+def test_a_checkout_that_is_not_compiled_says_what_to_do(tmp_path):
+    package = Path(cmlp.__file__).parent
+    copied = shutil.ignore_patterns("*.so", "*.pyd", "*.pyx", "__pycache__", "data")
+    shutil.copytree(package, tmp_path / "cmlp", ignore=copied)
+    paths = [str(tmp_path), str(Path(np.__file__).parent.parent)]
+    program = f"import sys\nsys.path[:0] = {paths}\n"
+    program += "try: import cmlp\nexcept ImportError as error: print(error)"
+    text = subprocess.run(
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert text.startswith(f"cmlp is not compiled in {tmp_path / 'cmlp'}: install it (pip install")
+    assert text.count("\n") == 1
 
 
 def test_version():

@@ -235,6 +235,54 @@ def test_river():
         as_river(MLPClassifier())
 
 
+@pytest.mark.parametrize("features", [None, ["a", "b"]])
+@pytest.mark.parametrize("in_pipeline", [False, True])
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_a_clone_in_river_has_seen_nothing(kind, in_pipeline, features):
+    pytest.importorskip("river")
+    from river import preprocessing
+
+    def declared():
+        net = kind(hidden_layer_sizes=4, random_state=0)
+        if kind is MLPClassifier:
+            return net.declare(["no", "yes"], features)
+        return net.declare(features=features)
+
+    def model_of(estimator):
+        model = as_river(estimator)
+        return preprocessing.StandardScaler() | model if in_pipeline else model
+
+    def estimator_of(model):
+        return (model[-1] if in_pipeline else model).estimator
+
+    def teach(model):
+        for i in range(20):
+            x = {"a": i % 5 - 2.0, "b": i % 3 - 1.0}
+            model.learn_one(x, "yes" if x["a"] > 0 else "no") if kind is MLPClassifier else (
+                model.learn_one(x, x["a"])
+            )
+        return weights(estimator_of(model))
+
+    model = model_of(declared())
+    learnt = teach(model)
+    copy = model.clone()
+    assert estimator_of(copy) is not estimator_of(model)
+    assert getattr(estimator_of(copy), "t_", 0) == 0
+    if features:
+        assert estimator_of(copy).feature_names_in_.tolist() == features
+    else:
+        assert not hasattr(estimator_of(copy), "feature_names_in_")
+    np.testing.assert_array_equal(teach(copy), learnt)
+    np.testing.assert_array_equal(weights(estimator_of(model)), learnt)
+    if not in_pipeline:
+        kept = model.clone(include_attributes=True)
+        np.testing.assert_array_equal(weights(kept.estimator), learnt)
+        other = declared().set_params(alpha=0.5)
+        assert model.clone({"estimator": other}).estimator.alpha == 0.5
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(weights(estimator_of(again)), learnt)
+
+
 def test_without_river_the_error_says_what_to_install(monkeypatch):
     import sys
 

@@ -75,17 +75,23 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 def hidden_sizes(value: Any) -> list[int]:
     """Units of the hidden layers."""
-    sizes = [value] if isinstance(value, Integral) else list(value)
-    if any(size <= 0 for size in sizes):
-        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-    return [checks.positive_int(size, "hidden_layer_sizes") for size in sizes]
+    sizes = [value] if isinstance(value, Integral) else _listed(value, "hidden_layer_sizes")
+    found = [checks.positive_int(size, f"hidden_layer_sizes[{i}]") for i, size in enumerate(sizes)]
+    return found
+
+
+def _listed(value: Any, name: str) -> list[Any]:
+    """The entries of a list, a tuple or an array of one dimension."""
+    if getattr(value, "ndim", 1) != 1:
+        raise ValueError(f"{name} has shape {value.shape}; expected a number or a list of them")
+    return list(value)
 
 
 def per_layer(value: Any, name: str, n_hidden: int) -> list[Any]:
     """One setting for each hidden layer, from one for all or a list."""
     if isinstance(value, (str, Real)):
         return [value] * n_hidden
-    found = list(value)
+    found = _listed(value, name)
     if len(found) != n_hidden:
         raise ValueError(
             f"{name} has {len(found)} entries; expected {n_hidden}, one for each hidden layer"
