@@ -1,7 +1,7 @@
 """`MLPClassifier` and `MLPRegressor`: multilayer perceptrons with scikit-learn's contract.
 
 Everything that scikit-learn's two classes of these names have is here with the same meaning, and
-more; they need scikit-learn 1.9 (``pip install cmlp[sklearn]``).  `as_river` makes models of River
+more; they need scikit-learn 1.6 (``pip install cmlp[sklearn]``).  `as_river` makes models of River
 of them.
 
 Of the package this imports training, nets, layers and `export`; only the command line and
@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 try:
-    import sklearn.callback  # noqa: F401  scikit-learn has it since 1.9
+    import sklearn  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "cmlp.estimators needs scikit-learn 1.9 or later: pip install cmlp[sklearn]"
+        "cmlp.estimators needs scikit-learn 1.6 or later: pip install cmlp[sklearn]"
     ) from error
 
 from .classifier import MLPClassifier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..training.callbacks import Callback
@@ -14,13 +15,23 @@ class TaskCallbacks(Callback):
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
+    snapshot : function
+        Gives the attributes that make a copy of the estimator one that was fitted so far.
     max_epochs : int
     X, y, sample_weight
         What ``fit`` was called with, checked.
     """
 
-    def __init__(self, estimator: Any, max_epochs: int, X: Any, y: Any, sample_weight: Any) -> None:
-        self._estimator = estimator
+    def __init__(
+        self,
+        estimator: Any,
+        snapshot: Callable[[], dict[str, Any]],
+        max_epochs: int,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+    ) -> None:
+        self._estimator, self._now = estimator, snapshot
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._facts = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self._whole = estimator._init_callback_context(max_subtasks=max_epochs)
@@ -41,7 +52,3 @@ class TaskCallbacks(Callback):
         if self._task is not None:
             self._task.call_on_fit_task_end(estimator=self._estimator)
         self._whole.call_on_fit_task_end(**self._facts, reconstruction_attributes=self._now)
-
-    def _now(self) -> dict[str, Any]:
-        """What makes a copy of the estimator one that was fitted so far."""
-        return {"net_": self._estimator.net_.copy(), "_lists": None, "_known": ()}

@@ -7,22 +7,22 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.random import RandomState
 from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from .. import checks
 from ..checks import Array
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..training.data import Data
 from .base import BaseMLP, is_plain_target, is_stochastic
+from .compat import StrOptions, check_partial_fit_first_call, fit_context
 from .online import Features
 from .parameters import CONSTRAINTS, ClassWeight, WeightInit
-from .training import LossScale
+from .training import LossScale, Task
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
@@ -148,7 +148,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     }
     # scikit-learn's name of the loss, which is no parameter there either
     loss = "log_loss"
-    _stratified = True
 
     def __init__(
         self,
@@ -241,7 +240,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return np.asarray(np.log(np.maximum(p, np.finfo(p.dtype).tiny)))
 
     @available_if(is_stochastic)  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch on some samples, from where the last call ended.
 
@@ -262,7 +261,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if classes is not None:
             classes = checks.label_values(classes, "classes")
         known = classes is None and hasattr(self, "classes_")
-        if not known and _check_partial_fit_first_call(self, classes):
+        if not known and check_partial_fit_first_call(self, classes):
             several = type_of_target(_plain_labels(y)).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         return self._partial_fit(X, y, sample_weight)
@@ -300,7 +299,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         ndarray of shape (n_classes,), or dict {label: probability} for a dict
         """
-        p = self._outputs_one(x)
+        p = self._single(x).outputs(x)
         if len(p) == 1:
             p = np.array([1 - p[0], p[0]])
         return dict(zip(self.classes_.tolist(), p.tolist(), strict=True)) if type(x) is dict else p
@@ -320,9 +319,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 f"call to fit. Previously got {self.classes_}, `y` has {found}"
             )
 
-    def _name_classes(self) -> None:
-        if hasattr(self, "classes_") and not self._is_multilabel():
-            self.net_.classes = self.classes_
+    def _net_classes(self) -> Array | None:
+        return None if self._is_multilabel() else getattr(self, "classes_", None)
 
     def _encode(self, y: Any, dtype: str) -> Array:
         y = _one_column(y)
@@ -356,21 +354,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             )
         return found
 
-    def _output(self, target: Array) -> tuple[int, str]:
-        if self._label_binarizer.y_type_ == "multiclass":
-            return len(self.classes_), "softmax"
-        return target.shape[1], "logistic"
+    def _task(self, target: Array | None = None) -> Task:
+        kind = self._label_binarizer.y_type_
+        if kind == "multiclass":
+            loss = SoftmaxCrossEntropy(label_smoothing=self.label_smoothing)
+            return Task(len(self.classes_), "softmax", loss, LossScale(), "accuracy")
+        n_out = len(self.classes_) if self._is_multilabel() else 1
+        return Task(n_out, "logistic", BinaryCrossEntropy(), LossScale(), "accuracy")
 
-    def _make_loss(self) -> tuple[Any, LossScale]:
-        if self.out_activation_ == "softmax":
-            return SoftmaxCrossEntropy(label_smoothing=self.label_smoothing), LossScale()
-        return BinaryCrossEntropy(), LossScale()
-
-    def _score_outputs(self, y: Array, t: Array, w: Array | None) -> float:
-        if not np.isfinite(y).all():
-            return float("nan")
-        right = y.argmax(axis=1) == t if t.ndim == 1 else ((y > 0) == (t > 0.5)).all(axis=1)
-        return float(np.average(right, weights=w))
+    def _stratify(self, data: Data) -> Array | None:
+        return data.y > 0.5 if self.n_outputs_ == 1 else None
 
     def _with_class_weight(self, y: Any, weight: Array | None, dtype: str) -> Array | None:
         if self.class_weight is None:
@@ -395,11 +388,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return np.array([given.get(label, 1.0) for label in known])
 
     def _plain_data(self, X: Any, y: Any) -> Data | None:
-        if self._trainer is None or self._assigned() is not None or not self._plain(X):
+        if not self._goes_on(X) or not is_plain_target(y, len(X)):
             return None
-        if not is_plain_target(y, len(X)) or self.class_weight is not None or self.warm_start:
+        if self.class_weight is not None or self.warm_start:
             return None
-        return Data(X, self._encode(y, self.net_.dtype), None)
+        return Data(X, self._encode(y, X.dtype.name), None)
 
     def _decode_one(self, y: Array) -> Any:
         if self.out_activation_ == "softmax":
@@ -420,6 +413,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             return None
         labels = self._encode(self.classes_, "float64").reshape(-1).tolist()
         return dict(zip(self.classes_.tolist(), labels, strict=True))
+
+    def _why_not_single(self) -> str:
+        if self.class_weight is not None:
+            return (
+                f"class_weight is {self.class_weight!r}; expected None in learn_one, where the "
+                "weight of a sample cannot count"
+            )
+        return super()._why_not_single()
 
 
 def _binarizer_of(y: Any) -> LabelBinarizer:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from .. import _core, checks, losses, optimizers
 from ..checks import Array
@@ -21,6 +20,7 @@ from ..losses import Loss
 from ..network import Sequential
 from ..optimizers import Optimizer
 from ..schedules import Schedule
+from .compat import Interval, Options, StrOptions
 
 # scikit-learn's name of the sigmoid, beside the names of `cmlp.layers`.
 ACTIVATIONS = {name: name for name in _core.activations() if name != "step"}
@@ -29,6 +29,9 @@ ACTIVATIONS["logistic"] = "sigmoid"
 LOSSES: dict[str, type[Loss]] = {
     name: kind for name, kind in losses.KINDS.items() if kind.of_numbers
 }
+
+# What turns outputs into probabilities or rates, by scikit-learn's name of what is done to them.
+_LINKS = {"logistic": "sigmoid", "softmax": "softmax", "exp": "exp"}
 
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -111,17 +114,46 @@ def check_layers(estimator: Any) -> None:
         raise ValueError(f"dropout is {estimator.dropout!r}; expected 0 with solver='lbfgs'")
 
 
+def net_settings(estimator: Any) -> dict[str, Any]:
+    """The parameters that a net is made by, in one form each."""
+    sizes = hidden_sizes(estimator.hidden_layer_sizes)
+    return {
+        "hidden_layer_sizes": sizes,
+        "activation": per_layer(estimator.activation, "activation", len(sizes)),
+        "dropout": per_layer(estimator.dropout, "dropout", len(sizes)),
+        "weight_init": estimator.weight_init,
+        "dtype": estimator.dtype,
+    }
+
+
+def check_net_settings(estimator: Any, made_by: dict[str, Any]) -> None:
+    """Raise ValueError for a parameter that has changed since the net was made."""
+    now = net_settings(estimator)
+    for name, value in made_by.items():
+        if now[name] is not value and now[name] != value:
+            raise ValueError(
+                f"{name} is {now[name]!r}; expected {value!r}, by which the net was made: fit "
+                "without warm_start makes a new one"
+            )
+
+
 def make_net(
-    estimator: Any, sizes: Sequence[int], dtype: str, coefs: Sequence[Array] | None, seed: int
+    estimator: Any,
+    sizes: Sequence[int],
+    output: str,
+    dtype: str,
+    coefs: Sequence[Array] | None,
+    seed: int,
 ) -> Sequential:
     """The net that the parameters describe.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        Its ``out_activation_`` is set.
     sizes : sequence of int
         Units of every layer, inputs and outputs included.
+    output : str
+        scikit-learn's name of what is done to the outputs.
     dtype : {"float32", "float64"}
     coefs : sequence of ndarray, optional
         Weights (n_in, n_out) of the layers, then their biases; None for ``weight_init``'s.
@@ -132,7 +164,7 @@ def make_net(
     names = per_layer(estimator.activation, "activation", n_hidden)
     rates = per_layer(estimator.dropout, "dropout", n_hidden)
     functions = [ACTIVATIONS[name] for name in names]
-    last = {"logistic": "sigmoid", "softmax": "softmax"}.get(estimator.out_activation_, "identity")
+    last = {"logistic": "sigmoid", "softmax": "softmax"}.get(output, "identity")
     layers: list[Dense | Dropout] = []
     for i, ((n_in, n_out), f) in enumerate(zip(pairwise(sizes), [*functions, last], strict=True)):
         dense = Dense(n_in, n_out, f, weight_init=estimator.weight_init)
@@ -141,7 +173,9 @@ def make_net(
         layers.append(dense)
         if i < n_hidden and rates[i]:
             layers.append(Dropout(rates[i]))
-    return Sequential(*layers, dtype=dtype, seed=seed)
+    net = Sequential(*layers, dtype=dtype, seed=seed)
+    net.link = _LINKS.get(output)
+    return net
 
 
 def initial_coefs(activation: Any, sizes: Sequence[int], rng: RandomState) -> list[Array]:

@@ -6,18 +6,18 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.random import RandomState
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from .. import checks
 from ..checks import Array
 from ..training.data import Data
 from .base import BaseMLP, is_finite, is_stochastic
+from .compat import HasMethods, StrOptions, fit_context
 from .online import Features
 from .parameters import CONSTRAINTS, LOSSES, WeightInit
-from .training import LossScale
+from .training import LossScale, Task
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
@@ -120,7 +120,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return y[:, 0] if y.shape[1] == 1 else y
 
     @available_if(is_stochastic)  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch on some samples, from where the last call ended.
 
@@ -165,29 +165,25 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             raise ValueError(f"y holds {rows.min()}; expected counts >= 0 for loss='poisson'")
         return rows
 
-    def _output(self, target: Array) -> tuple[int, str]:
-        return target.shape[1], "exp" if self.loss == "poisson" else "identity"
-
-    def _make_loss(self) -> tuple[Any, LossScale]:
+    def _task(self, target: Array | None = None) -> Task:
+        n_out = self.n_outputs_ if target is None else target.shape[1]
         if not isinstance(self.loss, str):
-            return self.loss, LossScale()
+            return Task(n_out, "identity", self.loss, LossScale(), "r2")
+        loss = LOSSES[self.loss]()
         if self.loss == "poisson":
-            return LOSSES["poisson"](), LossScale(poisson=True)
-        return LOSSES[self.loss](), LossScale(factor=1.0 / self.n_outputs_)
-
-    def _score_outputs(self, y: Array, t: Array, w: Array | None) -> float:
-        return r_squared(self._response(y), t, w)
+            return Task(n_out, "exp", loss, LossScale(poisson=True), "r2 of rates")
+        return Task(n_out, "identity", loss, LossScale(factor=1.0 / n_out), "r2")
 
     def _response(self, y: Array) -> Array:
         return np.exp(y) if self.out_activation_ == "exp" else y
 
     def _plain_data(self, X: Any, y: Any) -> Data | None:
-        if self._trainer is None or self._assigned() is not None or not self._plain(X):
+        if not self._goes_on(X):
             return None
         plain = type(y) is np.ndarray and y.dtype.kind == "f" and y.shape[:1] == X.shape[:1]
         if not plain or y.ndim > 2 or y.size != len(X) * self.n_outputs_ or not is_finite(y):
             return None
-        return Data(X, self._encode(y, self.net_.dtype), None)
+        return Data(X, self._encode(y, X.dtype.name), None)
 
     def _decode_one(self, y: Array) -> Any:
         y = self._response(y)
@@ -195,28 +191,3 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     def _blank_target(self) -> Array:
         return np.zeros((1, getattr(self, "n_outputs_", 1)))
-
-    def _single_targets(self) -> dict[Any, Any] | None:
-        return None
-
-
-def r_squared(y: Array, t: Array, w: Array | None) -> float:
-    """Coefficient of determination, the mean over outputs; NaN if a prediction is.
-
-    1 - sum w (y - t)^2 / sum w (t - mean)^2; of an output that is constant 1 where every
-    prediction is right, else 0.
-
-    Parameters
-    ----------
-    y, t : ndarray of shape (n, n_out)
-        Predictions, and what they should be.
-    w : ndarray of shape (n,) or None
-    """
-    if not np.isfinite(y).all():
-        return float("nan")
-    y, t = y.astype(np.float64), t.astype(np.float64)
-    left = np.average((y - t) ** 2, axis=0, weights=w)
-    spread = np.average((t - np.average(t, axis=0, weights=w)) ** 2, axis=0, weights=w)
-    constant = spread == 0.0
-    scores = 1.0 - left / np.where(constant, 1.0, spread)
-    return float(np.where(constant, left == 0.0, scores).mean())

@@ -1,8 +1,9 @@
-"""The epochs of an estimator: `Trainer`'s, with scikit-learn's losses and rules for stopping."""
+"""The epochs of an estimator: those of a `Trainer`, with scikit-learn's losses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from sklearn.utils import check_random_state
 
 from .. import _core
 from ..checks import Array
+from ..network import Sequential
+from ..schedules import ScheduleLike
 from ..training.data import Data
-from ..training.fit import Fit
 from ..training.loops import CompiledLoop, Loop, PythonLoop, Rate
 from ..training.parts import compiled
 from ..training.trainer import Trainer
@@ -178,34 +180,114 @@ class SparseLoop(StepLoop):
         return losses[0] if losses else float("nan")
 
 
+@dataclass(frozen=True)
+class Task:
+    """What an estimator's net is to learn; plain values, which can be pickled.
+
+    Attributes
+    ----------
+    n_out : int
+        Outputs of the net.
+    activation : {"identity", "logistic", "softmax", "exp"}
+        scikit-learn's name of what is done to them.
+    loss : Loss, or a user's own
+    scale : LossScale
+    score : str
+        The measure of validation data, by its name in `SCORES`.
+    """
+
+    n_out: int
+    activation: str
+    loss: Any
+    scale: LossScale
+    score: str
+
+
+def accuracy(y: Array, t: Array, w: Array | None) -> float:
+    """Share of the samples whose labels, all of them, are what the logits y say."""
+    if not np.isfinite(y).all():
+        return float("nan")
+    right = y.argmax(axis=1) == t if t.ndim == 1 else ((y > 0) == (t > 0.5)).all(axis=1)
+    return float(np.average(right, weights=w))
+
+
+def r_squared(y: Array, t: Array, w: Array | None) -> float:
+    """Coefficient of determination, the mean over outputs; NaN if a prediction is.
+
+    1 - sum w (y - t)^2 / sum w (t - mean)^2; of an output that is constant 1 where every
+    prediction is right, else 0.
+
+    Parameters
+    ----------
+    y, t : ndarray of shape (n, n_out)
+        Predictions, and what they should be.
+    w : ndarray of shape (n,) or None
+    """
+    if not np.isfinite(y).all():
+        return float("nan")
+    y, t = y.astype(np.float64), t.astype(np.float64)
+    left = np.average((y - t) ** 2, axis=0, weights=w)
+    spread = np.average((t - np.average(t, axis=0, weights=w)) ** 2, axis=0, weights=w)
+    constant = spread == 0.0
+    scores = 1.0 - left / np.where(constant, 1.0, spread)
+    return float(np.where(constant, left == 0.0, scores).mean())
+
+
+SCORES: dict[str, Callable[[Array, Array, Array | None], float]] = {
+    "accuracy": accuracy,
+    "r2": r_squared,
+    "r2 of rates": lambda y, t, w: r_squared(np.exp(y), t, w),
+}
+
+
 class EstimatorTrainer(Trainer):
     """A trainer whose losses are scikit-learn's and that scores as the estimator does.
 
     Parameters
     ----------
-    estimator : MLPClassifier or MLPRegressor
-    loss, optimizer, n_threads, seed
+    net, optimizer, schedule, n_threads, seed
         As in `Trainer`.
-    scale : LossScale
+    task : Task
+    power : float or None
+        The rate is the first one divided by (t + 1) ** power after each epoch.
     """
 
     def __init__(
         self,
-        estimator: Any,
-        loss: Any,
+        net: Sequential,
+        task: Task,
         optimizer: Any,
-        scale: LossScale,
+        schedule: ScheduleLike,
         n_threads: int | None,
         seed: int,
+        power: float | None = None,
     ) -> None:
-        super().__init__(estimator.net_, loss, optimizer, estimator.schedule, n_threads, seed)
-        self.scale = scale
-        self.score_of = estimator._score_outputs
-        falls = estimator.solver == "sgd" and estimator.learning_rate == "invscaling"
-        self.power = estimator.power_t if falls else None
+        super().__init__(net, task.loss, optimizer, schedule, n_threads, seed)
+        self.task, self.power = task, power
+        self.scale = task.scale
+        if getattr(optimizer, "decay_over_batch", False):
+            self.scale = replace(task.scale, alpha=optimizer.weight_decay)
         self.order = SampleOrder()
-        self._first_rate = getattr(optimizer, "lr", 0.0)
+        self.first_rate = getattr(optimizer, "lr", 0.0)
         self._sparse = False
+
+    def go_on_from(self, other: EstimatorTrainer, keep_rate: bool) -> None:
+        """Stand where another trainer of the net does, with the running values of its optimizer.
+
+        Parameters
+        ----------
+        other : EstimatorTrainer
+        keep_rate : bool
+            Whether the rate stays what it has become.
+        """
+        self.cursor.epoch, self.cursor.step_count = other.epoch, other.step_count
+        mine, theirs = self.running, other.running
+        same = type(self.optimizer) is type(other.optimizer) and mine is not theirs
+        if same and mine is not None and theirs is not None:
+            mine.set_slots(theirs.get_slots())
+            mine.step_count = theirs.step_count
+        if keep_rate and hasattr(self.optimizer, "lr"):
+            self.optimizer.lr = other.optimizer.lr
 
     def take_kind(self, data: Data) -> None:
         """Have loops for data of this kind, dense or sparse."""
@@ -220,8 +302,6 @@ class EstimatorTrainer(Trainer):
 
     def single_step(self) -> Any:
         """What trains on one row: (x, y, lr) -> loss."""
-        if not compiled(self.net, self.loss):
-            raise ValueError(f"learn_one needs a loss of cmlp.losses; loss is {self.loss!r}")
         return EstimatorLoop(self, 1).plan.step_one
 
     def rate(self) -> float:
@@ -232,76 +312,38 @@ class EstimatorTrainer(Trainer):
     def lower_rate(self, t: int) -> None:
         """Let an inversely scaled rate fall, after t samples."""
         if self.power is not None:
-            self.optimizer.lr = self._first_rate / (t + 1) ** self.power
+            self.optimizer.lr = self.first_rate / (t + 1) ** self.power
 
     def scores(self, data: Data) -> dict[str, float]:
         y = outputs_of(self.evaluator.outputs, data.x)
         loss = self.scale.factor * self.evaluator.value(y, data) + self.scale.constant(data)
-        return {"loss": loss, "score": self.score_of(y, data.y, data.weight)}
+        return {"loss": loss, "score": SCORES[self.task.score](y, data.y, data.weight)}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What the constructor takes, and where training stands, as plain values."""
+        self.check_same_thread()
+        running = self.running
+        return {
+            "net": self.net,
+            "task": self.task,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "n_threads": self.n_threads,
+            "seed": self.seed,
+            "power": self.power,
+            "first_rate": self.first_rate,
+            "slots": running and running.get_slots(),
+            "optimizer_steps": running and running.step_count,
+            "epoch": self.epoch,
+            "step_count": self.step_count,
+        }
 
-class EstimatorFit(Fit):
-    """Epochs that end by scikit-learn's rules; they are written down in the estimator."""
-
-    def __init__(
-        self,
-        estimator: Any,
-        trainer: EstimatorTrainer,
-        data: Data,
-        held_out: Data | None,
-        epochs: int,
-        random_state: Any,
-    ) -> None:
-        size = 200 if estimator.batch_size == "auto" else estimator.batch_size
-        super().__init__(
-            trainer, data, held_out, epochs, size, estimator.shuffle, estimator._observers()
-        )
-        self.trainer: EstimatorTrainer = trainer
-        trainer.take_kind(data)
-        trainer.order.begin(random_state, len(data))
-        self.estimator = estimator
-        self._constant = trainer.scale.constant(data)
-
-    def stretch(self, left: int) -> tuple[int, int | None]:
-        epochs, max_steps = super().stretch(left)
-        return int(min(epochs, self._epochs_to_rule())), max_steps
-
-    def _epochs_to_rule(self) -> float:
-        """Epochs before the end of which no rule can ask for anything."""
-        e = self.estimator
-        if e.verbose or e.restore_best or self.trainer.power is not None:
-            return 1
-        left: float = e.n_iter_no_change + 1 - e._no_improvement_count
-        return max(1.0, left)
-
-    def end_epochs(
-        self, first: int, losses: list[float], seconds: float, rates: list[float]
-    ) -> None:
-        if self._constant:
-            losses = [loss + self._constant for loss in losses]
-        super().end_epochs(first, losses, seconds, rates)
-        e, n = self.estimator, len(losses)
-        e.n_iter_ += n
-        e.t_ += n * len(self.data)
-        e._net_changed()
-        e._note(losses, self.trainer.history.last())
-        self.trainer.lower_rate(e.t_)
-        if e._no_improvement_count > e.n_iter_no_change:
-            self._settled()
-
-    def _settled(self) -> None:
-        """Stop, or go on at a lower rate."""
-        e, optimizer = self.estimator, self.trainer.optimizer
-        if e.solver == "sgd" and e.learning_rate == "adaptive" and optimizer.lr > 1e-6:
-            optimizer.lr /= 5.0
-            e._no_improvement_count = 0
-            then = f"Setting learning rate to {optimizer.lr:f}"
-        else:
-            self.stopped = True
-            then = "Stopping."
-        if e.verbose:
-            what = "Validation score" if e.early_stopping else "Training loss"
-            print(
-                f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} epochs. "
-                f"{then}"
-            )
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        names = ("net", "task", "optimizer", "schedule", "n_threads", "seed", "power")
+        EstimatorTrainer.__init__(self, *(state[name] for name in names))
+        self.first_rate = state["first_rate"]
+        self.cursor.epoch, self.cursor.step_count = state["epoch"], state["step_count"]
+        running = self.running
+        if running is not None:
+            running.set_slots(state["slots"])
+            running.step_count = state["optimizer_steps"]

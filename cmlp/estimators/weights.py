@@ -1,4 +1,4 @@
-"""``coefs_`` and ``intercepts_``: the net's parameters in scikit-learn's form."""
+"""``coefs_`` and ``intercepts_``: a net's parameters in scikit-learn's form."""
 
 from __future__ import annotations
 
@@ -16,80 +16,80 @@ Pair = tuple[list[Any], list[Any]]
 
 
 class Weights:
-    """Mixin: ``coefs_`` and ``intercepts_`` are read from the net when asked for, and given back.
+    """Weights and biases, read from a net when asked for, and given back to it.
 
     The arrays that are read are copies and cannot be written into, so that a write is not lost.
     What is assigned, whole lists or their elements, is taken at the next use of the net.
+
+    Attributes
+    ----------
+    lists : (list, list) or None
+        Weights (n_in, n_out) and biases (n_out,) as they were given out or assigned.
     """
 
-    net_: Sequential
-    # The lists as they were given out or assigned, and the arrays in them that the net holds.
-    _lists: Pair | None = None
-    _known: tuple[Any, ...] = ()
+    def __init__(self) -> None:
+        self.lists: Pair | None = None
+        self._known: tuple[Any, ...] = ()  # the arrays in the lists that the net holds
 
-    @property
-    def coefs_(self) -> list[Array]:
-        """Weight matrices (n_in, n_out) of the layers."""
-        return self._read()[0]
+    def read(self, net: Sequential | None) -> Pair:
+        """Lists of weights and of biases; empty ones where there are none."""
+        if self.lists is None:
+            dense = [] if net is None else dense_of(net)
+            self.lists = [d.weight.T for d in dense], [d.bias for d in dense]
+            self._known = (*self.lists[0], *self.lists[1])
+        return self.lists
 
-    @coefs_.setter
-    def coefs_(self, value: Sequence[Any]) -> None:
-        self._lists = (list(value), self._read()[1] if self._has_weights() else [])
+    def assign(self, place: int, value: Sequence[Any], net: Sequential | None) -> None:
+        """Take a list of weights (place 0) or of biases (place 1)."""
+        lists = self.read(net)
+        self.lists = (list(value), lists[1]) if place == 0 else (lists[0], list(value))
 
-    @property
-    def intercepts_(self) -> list[Array]:
-        """Bias vectors (n_out,) of the layers."""
-        return self._read()[1]
-
-    @intercepts_.setter
-    def intercepts_(self, value: Sequence[Any]) -> None:
-        self._lists = (self._read()[0] if self._has_weights() else [], list(value))
-
-    def _has_weights(self) -> bool:
-        return self._lists is not None or "net_" in vars(self)
-
-    def _read(self) -> Pair:
-        if self._lists is None:
-            if "net_" not in vars(self):
-                raise AttributeError(f"this {type(self).__name__} is not fitted yet")
-            dense = self._dense()
-            self._lists = [d.weight.T for d in dense], [d.bias for d in dense]
-            self._known = (*self._lists[0], *self._lists[1])
-        return self._lists
-
-    def _dense(self) -> list[Dense]:
-        return [layer for layer in self.net_.layers if isinstance(layer, Dense)]
-
-    def _sizes(self) -> list[int]:
-        """Units of every layer of the net."""
-        dense = self._dense()
-        return [dense[0].n_in, *(layer.n_out for layer in dense)]
-
-    def _net_changed(self) -> None:
+    def forget(self) -> None:
         """The net has been trained: what was read is old."""
-        self._lists = None
+        self.lists = None
 
-    def _assigned(self) -> list[Array] | None:
-        """Weights, then biases, as arrays if the user has assigned any since the last look."""
-        if self._lists is None:
+    def assigned(self) -> list[Array] | None:
+        """Weights, then biases, as arrays if any have been assigned since the last look."""
+        if self.lists is None or not self._touched(self.lists):
             return None
-        given = [*self._lists[0], *self._lists[1]]
-        if len(given) == len(self._known) and all(map(_same, given, self._known)):
-            return None
-        if not self._lists[0] or len(self._lists[0]) != len(self._lists[1]):
+        given = [*self.lists[0], *self.lists[1]]
+        if not self.lists[0] or len(self.lists[0]) != len(self.lists[1]):
             raise ValueError(
-                f"coefs_ has {len(self._lists[0])} arrays and intercepts_ {len(self._lists[1])}; "
+                f"coefs_ has {len(self.lists[0])} arrays and intercepts_ {len(self.lists[1])}; "
                 "expected one of each for every layer"
             )
         dtype = "float32" if all(np.asarray(a).dtype == np.float32 for a in given) else "float64"
         return [checks.as_float(a, "coefs_ or intercepts_", dtype) for a in given]
 
-    def _take(self, arrays: Sequence[Array]) -> None:
+    def _touched(self, lists: Pair) -> bool:
+        given = [*lists[0], *lists[1]]
+        return len(given) != len(self._known) or not all(map(_same, given, self._known))
+
+    def put(self, arrays: Sequence[Array], net: Sequential) -> None:
         """Put weights, then biases, of the shapes that it has, into the net."""
-        dense = self._dense()
+        dense = dense_of(net)
         for layer, w, b in zip(dense, arrays, arrays[len(dense) :], strict=False):
             layer.weight, layer.bias = w.T, b
-        self._net_changed()
+        self.forget()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # arrays that were read cannot be told to stay read-only
+        kept = self.lists is not None and self._touched(self.lists)
+        return {"lists": self.lists if kept else None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.lists, self._known = state["lists"], ()
+
+
+def dense_of(net: Sequential) -> list[Dense]:
+    """The layers that have weights and biases."""
+    return [layer for layer in net.layers if isinstance(layer, Dense)]
+
+
+def widths_of(net: Sequential) -> list[int]:
+    """Units of every layer of a net."""
+    dense = dense_of(net)
+    return [dense[0].n_in, *(layer.n_out for layer in dense)]
 
 
 def sizes_of(arrays: Sequence[Array]) -> list[int]:
