@@ -140,7 +140,7 @@ def test_probabilities_of_zero_have_finite_logarithms():
 
 
 def test_without_scikit_learn_the_error_says_what_to_install():
-    code = "import sys; sys.modules['sklearn.callback'] = None; import cmlp; cmlp.MLPClassifier"
+    code = "import sys; sys.modules['sklearn'] = None; import cmlp; cmlp.MLPClassifier"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert "ImportError: cmlp.estimators needs scikit-learn" in run.stderr

@@ -156,7 +156,7 @@ def test_epochs_one_by_one_or_many_at_once(solver, schedule, points):
     assert weights(alone) == weights(at_once)
     for name in ("loss_curve_", "n_iter_", "t_", "best_loss_", "loss_"):
         assert getattr(alone, name) == getattr(at_once, name)
-    columns = [net._trainer.history.to_dict() for net in (alone, at_once)]
+    columns = [net._engine.trainer.history.to_dict() for net in (alone, at_once)]
     for name in ("epoch", "loss", "lr"):
         assert columns[0][name] == columns[1][name]
 

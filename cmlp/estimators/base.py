@@ -78,6 +78,7 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     best_validation_score_ = _of_record("best_validation_score")
     validation_scores_ = _of_record("validation_scores")
     validation_loss_curve_ = _of_record("validation_loss_curve")
+    _no_improvement_count = _of_record("idle")  # which scikit-learn's own tests look at
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
