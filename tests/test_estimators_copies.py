@@ -149,7 +149,8 @@ def test_a_copy_goes_on_with_the_same_bits(kind, settings, state, way, tmp_path)
     net = STATES[state](make(kind, settings), y)
     again = WAYS[way](net, tmp_path)
     assert type(again) is kind
-    assert repr(again) == repr(net)
+    if settings != "a generator":  # which shows its address
+        assert repr(again) == repr(net)
     for name in ("n_iter_", "t_", "loss_curve_", "best_loss_", "loss_", "classes_"):
         mine, theirs = getattr(net, name, None), getattr(again, name, None)
         np.testing.assert_array_equal(mine, theirs)

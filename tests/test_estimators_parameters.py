@@ -61,7 +61,7 @@ CHANGES = {
     "schedule": (cmlp.schedules.Exponential(0.1, 1), {}),
     "clip_value": (1e-6, {}),
     "clip_norm": (1e-6, {"solver": "sgd"}),
-    "weight_init": (cmlp.Zeros(), {}),
+    "weight_init": (cmlp.He(), {}),
     "dtype": ("float32", {}),
     "n_threads": (1, {}),
     "callbacks": (None, {}),  # a new one each time
@@ -227,7 +227,7 @@ def test_weights_of_samples_count_within_a_minibatch():
             np.concatenate([a.ravel() for a in two.coefs_]),
             rtol=1e-9,
         )
-    single = [make(MLPClassifier, "alpha").set_params(alpha=0.0) for _ in range(2)]
+    single = [make(MLPClassifier, "alpha").set_params(batch_size="auto") for _ in range(2)]
     for row, label in zip(X[:9], y[:9], strict=True):
         single[0].partial_fit(row[None], [label], sample_weight=[5.0], classes=[0, 1, 2])
         single[1].partial_fit(row[None], [label], classes=[0, 1, 2])
