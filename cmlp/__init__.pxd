@@ -165,6 +165,7 @@ cdef extern from "cmlp.h" nogil:
                                cmlp_optimizer *opt, cmlp_plan **out)
     void cmlp_plan_free(cmlp_plan *plan)
     cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan)
+    void cmlp_plan_seek(cmlp_plan *plan, uint64_t draw)
     int cmlp_plan_threads(const cmlp_plan *plan)
     size_t cmlp_plan_bytes(const cmlp_plan *plan)
     cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run)

@@ -283,6 +283,8 @@ class Plan:
 
         logits: without the output activation of a fused pair (what the loss wants).
         """
+    def seek(self, draw: int) -> None:
+        """Set the number that random layers draw by in the next forward."""
     def forward(self, x: _Array, training: bool = False) -> _Array:
         """Outputs of 1..batch_size rows; keeps what backward needs."""
     def backward(self, dy: _Array, need_dx: bool = True) -> _Array | None:

@@ -39,14 +39,14 @@ cdef int check(cmlp_status status) except -1:
 cdef int activation_id(str name) except -1:
     cdef int i = cmlp_activation_id(name.encode())
     if i < 0:
-        raise ValueError(f"activation: got {name!r}, expected one of {', '.join(activations())}")
+        raise ValueError(f"activation is {name!r}; expected one of {', '.join(activations())}")
     return i
 
 
 cdef int loss_id(str name) except -1:
     cdef int i = cmlp_loss_id(name.encode())
     if i < 0:
-        raise ValueError(f"loss: got {name!r}, expected one of {', '.join(losses())}")
+        raise ValueError(f"loss is {name!r}; expected one of {', '.join(losses())}")
     return i
 
 
@@ -56,7 +56,7 @@ cdef cmlp_dtype dtype_id(name) except *:
         return CMLP_F32
     if name == "float64":
         return CMLP_F64
-    raise ValueError(f"dtype: got {name!r}, expected 'float32' or 'float64'")
+    raise ValueError(f"dtype is {name!r}; expected 'float32' or 'float64'")
 
 
 cdef int typenum_of(cmlp_dtype dtype) noexcept:
@@ -71,16 +71,16 @@ cdef void *data_of(object value, str name, int typenum, int ndim, Py_ssize_t row
                    bint writable=False) except? NULL:
     """The data of an array that must have this type, number of dimensions, rows and columns (-1: any), C order."""
     if not cnp.PyArray_CheckExact(value):  # a masked array, say, is more than its data
-        raise TypeError(f"{name}: got {type(value).__name__}, expected numpy.ndarray")
+        raise TypeError(f"{name} is {type(value).__name__}; expected numpy.ndarray")
     cdef cnp.ndarray a = value
     if cnp.PyArray_TYPE(a) != typenum or not cnp.PyArray_ISCARRAY_RO(a):
-        raise TypeError(f"{name}: got {a.dtype} with strides {(<object>a).strides}, expected C-contiguous "
+        raise TypeError(f"{name} has dtype {a.dtype} and strides {(<object>a).strides}; expected C-contiguous "
                         f"{np.dtype(cnp.PyArray_TypeObjectFromType(typenum)).name} in native byte order")
     if a.ndim != ndim or (rows >= 0 and a.shape[0] != rows) or (ndim > 1 and columns >= 0 and a.shape[1] != columns):
         wanted = ", ".join(["any" if n < 0 else str(n) for n in (rows, columns)[:ndim]])
-        raise ValueError(f"{name}: got shape {shape_text(a)}, expected ({wanted})")
+        raise ValueError(f"{name} has shape {shape_text(a)}; expected ({wanted})")
     if writable and not cnp.PyArray_ISWRITEABLE(a):
-        raise ValueError(f"{name}: got a read-only array, expected a writable one")
+        raise ValueError(f"{name} is read-only; expected a writable array")
     return cnp.PyArray_DATA(a)
 
 
@@ -92,16 +92,16 @@ cdef cnp.ndarray new_array(int typenum, cnp.npy_intp rows, cnp.npy_intp columns=
 
 cdef int check_rate(str name, double value) except -1:
     if not -1e300 < value < 1e300:
-        raise ValueError(f"{name}: got {value}, expected a finite number")
+        raise ValueError(f"{name} is {value}; expected a finite number")
     return 0
 
 
 cdef whole(str name, value, most):
     """A whole number from 1 to most."""
     if type(value) is not int and (not isinstance(value, (int, np.integer)) or isinstance(value, bool)):
-        raise TypeError(f"{name}: got {value!r}, expected a whole number")
+        raise TypeError(f"{name} is {value!r}; expected a whole number")
     if not 0 < value <= most:
-        raise ValueError(f"{name}: got {value}, expected 1 to {most}")
+        raise ValueError(f"{name} is {value}; expected 1 to {most}")
     return int(value)
 
 
@@ -153,7 +153,7 @@ def get_isa():
 
 def set_isa(str name):
     if cmlp_set_isa(name.encode()) < 0:
-        raise ValueError(f"name: got {name!r}, expected one of {', '.join(available_isas())}")
+        raise ValueError(f"name is {name!r}; expected one of {', '.join(available_isas())}")
 
 
 def default_threads():
@@ -187,7 +187,7 @@ def info():
 
 def permutation(n, seed, epoch):
     if n < 0:
-        raise ValueError(f"n: got {n}, expected 0 or more")
+        raise ValueError(f"n is {n}; expected 0 or more")
     cdef uint64_t count = n, key = seed, number = epoch
     cdef cnp.ndarray order = new_array(cnp.NPY_INT64, n)
     cdef int64_t *data = <int64_t *>cnp.PyArray_DATA(order)
@@ -220,7 +220,7 @@ cdef class Layer:
         cdef int number = cmlp_layer_kind_id(kind.encode())
         cdef cmlp_extent shape
         if number < 0:
-            raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(layer_kinds())}")
+            raise ValueError(f"kind is {kind!r}; expected one of {', '.join(layer_kinds())}")
         n_in, n_out = whole("n_in", n_in, 2**48), whole("n_out", n_out, 2**48)
         self.type = dtype_id(dtype)
         self.kind, self.activation = kind, activation
@@ -228,7 +228,7 @@ cdef class Layer:
         self.spec.activation, self.spec.bias = activation_id(activation), bias
         shape.channels, shape.height, shape.width = n_in, 1, 1
         if cmlp_layer_shape(&self.spec, &shape, &shape) < 0 or shape.channels != n_out:
-            raise ValueError(f"n_out: got {n_out}, expected {shape.channels}, the same as n_in")
+            raise ValueError(f"n_out is {n_out}; expected {shape.channels}, the same as n_in")
         if param is None:
             param = cmlp_activation_default(self.spec.activation)
         low, high = param if isinstance(param, tuple) else (param, 0.0)
@@ -288,7 +288,7 @@ cdef class Layer:
         for i in range(cmlp_layer_parts(self.ptr)):
             if cmlp_layer_part(self.ptr, i).name.decode() == name:
                 return i
-        raise ValueError(f"name: got {name!r}, expected one of {', '.join(self.shapes) or 'none'}")
+        raise ValueError(f"name is {name!r}; expected one of {', '.join(self.shapes) or 'none'}")
 
     cdef cnp.ndarray empty(self, int number):
         cdef const cmlp_part *part = cmlp_layer_part(self.ptr, number)
@@ -300,7 +300,7 @@ cdef class Layer:
     cdef cnp.ndarray packable(self, str name, value):
         a = np.require(value, self.dtype, ["C", "A", "E"])
         if a.shape != self.shapes[name]:
-            raise ValueError(f"{name}: got shape {a.shape}, expected {self.shapes[name]}")
+            raise ValueError(f"{name} has shape {a.shape}; expected {self.shapes[name]}")
         return a
 
     def get(self, str name):
@@ -334,14 +334,14 @@ cdef class Layer:
 
 cdef int check_alike(tuple layers) except -1:
     if not layers:
-        raise ValueError("layers: got none, expected one or more")
+        raise ValueError("layers is empty; expected one or more")
     for layer in layers:
         if not isinstance(layer, Layer):
-            raise TypeError(f"layers: got {type(layer).__name__}, expected Layer")
+            raise TypeError(f"layers holds {type(layer).__name__}; expected Layer")
         if layer.dtype != layers[0].dtype or layer.isa != layers[0].isa:
-            raise ValueError("layers: all must have one dtype and one instruction set")
+            raise ValueError("layers are of different dtypes or instruction sets; expected one of each")
     if len({id(layer) for layer in layers}) != len(layers):
-        raise ValueError("layers: one of them stands there twice")
+        raise ValueError("layers holds the same layer twice; expected different ones")
     return 0
 
 
@@ -377,7 +377,7 @@ cdef class LayerList:
 
     def lerp(self, LayerList other not None, double tau):
         if other.n != self.n:
-            raise ValueError(f"other: got {other.n} layers, expected {self.n}")
+            raise ValueError(f"other has {other.n} layers; expected {self.n}")
         check(cmlp_flat_lerp(self.ptr, other.ptr, self.n, tau))
 
 
@@ -447,7 +447,7 @@ cdef int fill_settings(cmlp_optimizer_spec *spec, dict options) except -1:
         elif name == "decay_over_batch": spec.decay_over_batch = value
         elif name == "eps_inside": spec.eps_inside = value
         else:
-            raise TypeError(f"{name}: no such option of an optimizer")
+            raise TypeError(f"{name} is no option of an optimizer")
     return 0
 
 
@@ -455,7 +455,7 @@ cdef cmlp_optimizer_spec settings_of(str kind, dict options) except *:
     cdef int number = cmlp_optimizer_id(kind.encode())
     if number < 0:
         names = [cmlp_optimizer_name(i).decode() for i in range(CMLP_N_OPTIMIZERS)]
-        raise ValueError(f"kind: got {kind!r}, expected one of {', '.join(names)}")
+        raise ValueError(f"kind is {kind!r}; expected one of {', '.join(names)}")
     cdef cmlp_optimizer_spec spec = cmlp_optimizer_defaults(number)
     fill_settings(&spec, options)
     return spec
@@ -503,11 +503,11 @@ cdef class State:
         names = SLOT_NAMES[cmlp_optimizer_settings(self.ptr).kind]
         total = self.of.n_parameters
         if set(slots) != set(names):
-            raise ValueError(f"slots: got {sorted(slots)}, expected {sorted(names)}")
+            raise ValueError(f"slots has {sorted(slots)}; expected {sorted(names)}")
         flat = {name: np.require(slots[name], self.layers[0].dtype, ["C", "A", "E"]) for name in names}
         for name in names:
             if flat[name].shape != (total,):
-                raise ValueError(f"slots: {name} has shape {flat[name].shape}, expected ({total},)")
+                raise ValueError(f"slots[{name!r}] has shape {flat[name].shape}; expected ({total},)")
         for slot, name in enumerate(names):
             check(cmlp_optimizer_set_slot(self.ptr, slot, cnp.PyArray_DATA(<cnp.ndarray>flat[name])))
 

@@ -6,7 +6,7 @@ cdef plain(str name, a):
         return a
     if a is None or (isinstance(a, np.ma.MaskedArray) and np.ma.is_masked(a)):
         got = "None" if a is None else "a masked array with masked entries"
-        raise ValueError(f"{name}: got {got}, expected numbers")
+        raise ValueError(f"{name} is {got}; expected numbers")
     return np.asarray(a)
 
 
@@ -25,7 +25,7 @@ cdef tuple as_floats(tuple named, tuple optional=()):
         if cnp.PyTypeNum_ISFLOAT(typenum):
             narrow, wide = narrow or cnp.PyArray_ITEMSIZE(a) < 8, wide or cnp.PyArray_ITEMSIZE(a) >= 8
         elif not cnp.PyTypeNum_ISINTEGER(typenum) and not cnp.PyTypeNum_ISBOOL(typenum):
-            raise TypeError(f"{name}: got {a.dtype}, expected numbers")
+            raise TypeError(f"{name} has dtype {a.dtype}; expected numbers")
         arrays.append(a)
     typenum = cnp.NPY_FLOAT32 if narrow and not wide else cnp.NPY_FLOAT64
     return tuple([None if a is None else as_type(a, typenum) for a in arrays])
@@ -44,7 +44,7 @@ cdef cmlp_shape shape_of(cnp.ndarray a, Py_ssize_t batch, Py_ssize_t n_in, Py_ss
     cdef cmlp_shape shape
     if batch < 1 or n_in < 1 or n_out < 1:
         name, n = ("batch", batch) if batch < 1 else ("n_in", n_in) if n_in < 1 else ("n_out", n_out)
-        raise ValueError(f"{name}: got {n}, expected 1 or more")
+        raise ValueError(f"{name} is {n}; expected 1 or more")
     shape.dtype = CMLP_F32 if cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT32 else CMLP_F64
     shape.batch, shape.n_in, shape.n_out = batch, n_in, n_out
     shape.n_threads = thread_count(n_threads)
@@ -60,19 +60,19 @@ cdef int expect(cnp.ndarray a, str name, Py_ssize_t rows, Py_ssize_t columns=-1)
     cdef int ndim = 1 if columns < 0 else 2
     if a.ndim != ndim or dim(a, 0) != rows or (ndim == 2 and dim(a, 1) != columns):
         wanted = (rows, columns)[:ndim]
-        raise ValueError(f"{name}: got shape {shape_text(a)}, expected {wanted}")
+        raise ValueError(f"{name} has shape {shape_text(a)}; expected {wanted}")
     return 0
 
 
 cdef int expect_2d(cnp.ndarray a, str name) except -1:
     if a.ndim != 2:
-        raise ValueError(f"{name}: got {a.ndim} dimensions, expected 2")
+        raise ValueError(f"{name} has {a.ndim} dimensions; expected 2")
     return 0
 
 
 cdef int expect_alike(cnp.ndarray a, str name, cnp.ndarray other) except -1:
     if not cnp.PyArray_SAMESHAPE(a, other):
-        raise ValueError(f"{name}: got shape {shape_text(a)}, expected {shape_text(other)}")
+        raise ValueError(f"{name} has shape {shape_text(a)}; expected {shape_text(other)}")
     return 0
 
 
@@ -85,9 +85,9 @@ cdef cnp.ndarray output(out, str name, cnp.ndarray like, tuple inputs, Py_ssize_
         return new_array(typenum, rows, columns)
     if not cnp.PyArray_Check(out) or cnp.PyArray_TYPE(out) != typenum or not cnp.PyArray_ISCARRAY_RO(out):
         got = f"{out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"{name}: got {got}, expected a C-contiguous array of {like.dtype}")
+        raise TypeError(f"{name} is {got}; expected a C-contiguous array of {like.dtype}")
     if not cnp.PyArray_ISWRITEABLE(out):
-        raise ValueError(f"{name}: got a read-only array, expected a writable one")
+        raise ValueError(f"{name} is read-only; expected a writable array")
     if rows < 0:
         expect_alike(out, name, like)
     else:
@@ -143,9 +143,9 @@ def dense_backward_dx(dy, w, y=None, str activation="identity", param=None, out=
     out = output(out, "out", dy, (dy, w, y), shape.batch, shape.n_in)
     cdef int act = activation_id(activation)
     if activation in ("softmax", "step"):
-        raise ValueError(f"activation: got {activation!r}, expected an elementwise one with a derivative")
+        raise ValueError(f"activation is {activation!r}; expected an elementwise one with a slope")
     if act != CMLP_IDENTITY and y is None:
-        raise ValueError("y: got None, expected the activation's values")
+        raise ValueError("y is None; expected the activation's values")
     cdef double p = param_of(act, param)
     cdef void *pd = pointer(dy)
     cdef void *pw = pointer(w)
@@ -186,9 +186,9 @@ def dense_backward_update(dy, x, w, b, str kind, slots, double lr, step=1, n_thr
     cdef cmlp_optimizer_spec spec = settings_of(kind, options)
     cdef int n = cmlp_optimizer_slots(spec.kind), i
     if len(slots) != 2 * n:
-        raise ValueError(f"slots: got {len(slots)}, expected {2 * n}: those of w, then those of b")
+        raise ValueError(f"slots has {len(slots)} arrays; expected {2 * n}: those of w, then those of b")
     if step < 1:
-        raise ValueError(f"step: got {step}, expected 1 or more")
+        raise ValueError(f"step is {step}; expected 1 or more")
     w = output(w, "w", dy, (dy, x), shape.n_out, shape.n_in)
     b = output(b, "b", dy, (dy, x, w), shape.n_out)
     cdef void *pointers[4]
@@ -234,7 +234,7 @@ def activation_backward(dy, y, str activation, param=None, out=None, n_threads=N
     expect_alike(y, "y", dy)
     cdef int act = activation_id(activation)
     if activation == "step":
-        raise ValueError("activation: step has no useful derivative")
+        raise ValueError("activation is 'step', which has no slope; expected another")
     cdef cmlp_shape shape = rows_of(dy, n_threads)
     out = output(out, "out", dy, (y,) if begins_with(out, dy) else (dy, y))
     if cnp.PyArray_SIZE(dy) == 0:
@@ -277,10 +277,10 @@ cdef double loss_of(str name, param, y, t, w, cnp.ndarray out) except? -1.0:
     """Mean loss; the gradient goes to out unless that is None."""
     for label, a in (("y", y), ("t", t)):
         if not isinstance(a, np.ndarray):
-            raise TypeError(f"{label}: got {type(a).__name__}, expected numpy.ndarray")
+            raise TypeError(f"{label} is {type(a).__name__}; expected numpy.ndarray")
     cdef int loss = loss_id(name), typenum = cnp.PyArray_TYPE(<cnp.ndarray>y)
     if typenum not in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64):
-        raise TypeError(f"y: got {y.dtype}, expected float32 or float64")
+        raise TypeError(f"y has dtype {y.dtype}; expected float32 or float64")
     cdef void *pz = data_of(y, "y", typenum, 2, -1, -1)
     cdef cmlp_shape shape = shape_of(y, y.shape[0], 1, y.shape[1], 1)
     cdef const int64_t *labels = NULL
@@ -290,7 +290,7 @@ cdef double loss_of(str name, param, y, t, w, cnp.ndarray out) except? -1.0:
         labels = <const int64_t *>data_of(t, "t", cnp.NPY_INT64, 1, y.shape[0], -1)
         for i in range(shape.batch):
             if labels[i] < 0 or labels[i] >= <int64_t>shape.n_out:
-                raise ValueError(f"t: got label {labels[i]} in row {i}, expected 0 to {y.shape[1] - 1}")
+                raise ValueError(f"t has label {labels[i]} in row {i}; expected 0 to {y.shape[1] - 1}")
     else:
         pt = data_of(t, "t", typenum, 2, y.shape[0], y.shape[1])
     cdef void *pw = NULL if w is None else data_of(w, "w", typenum, 1, y.shape[0], -1)
@@ -311,7 +311,7 @@ def loss_value(str name, param, y, t, w=None):
 
 def loss_delta(str name, param, y, t, w=None, out=None):
     if not isinstance(y, np.ndarray):
-        raise TypeError(f"y: got {type(y).__name__}, expected numpy.ndarray")
+        raise TypeError(f"y is {type(y).__name__}; expected numpy.ndarray")
     apart = tuple([a for a in (y, t, w) if isinstance(a, np.ndarray)])
     out = out if out is y else output(out, "out", y, apart)
     return out, loss_of(name, param, y, t, w, out)
@@ -321,11 +321,11 @@ def update(str kind, w, dw, slots, double lr, step=1, n_threads=None, **options)
     cdef cmlp_optimizer_spec spec = settings_of(kind, options)
     cdef int n = cmlp_optimizer_slots(spec.kind), threads = thread_count(n_threads)
     if not isinstance(w, np.ndarray) or w.dtype not in (np.float32, np.float64):
-        raise TypeError("w: expected an array of float32 or float64")
+        raise TypeError("w is no array of float32 or float64; expected one")
     if len(slots) != n:
-        raise ValueError(f"slots: got {len(slots)}, expected {n}")
+        raise ValueError(f"slots has {len(slots)} arrays; expected {n}")
     if step < 1:
-        raise ValueError(f"step: got {step}, expected 1 or more")
+        raise ValueError(f"step is {step}; expected 1 or more")
     dw = as_type(plain("dw", dw), cnp.PyArray_TYPE(w))
     expect_alike(dw, "dw", w)
     output(w, "w", w, (dw,))

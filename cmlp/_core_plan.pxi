@@ -86,21 +86,21 @@ cdef class Plan:
     cdef int check_chain(self, loss) except -1:
         if self.state is not None:
             if loss is None:
-                raise ValueError("loss: got None, expected one: the plan has an optimizer")
+                raise ValueError("loss is None; expected one, as the plan has an optimizer")
             if len(self.state.layers) != len(self.layers) or any(
                     [a is not b for a, b in zip(self.state.layers, self.layers)]):
-                raise ValueError("state: was made for other layers")
+                raise ValueError("state is of other layers; expected those of the plan")
         for a, b in zip(self.layers, self.layers[1:]):
             if a.n_out != b.n_in:
-                raise ValueError(f"layers: one of {a.n_out} outputs stands before one of {b.n_in} inputs")
+                raise ValueError(f"layers has one of {a.n_out} outputs before one of {b.n_in} inputs")
         if loss is None:
             return 0
         for layer in self.layers:
             if layer.activation == "step":
-                raise ValueError("layers: the step activation has no useful derivative and cannot be trained")
+                raise ValueError("layers has a step, which has no slope; expected layers that can be trained")
         last = self.layers[len(self.layers) - 1]
         if last.kind in ("dense", "activation") and pair_mode(last.activation, loss[0]) == "refused":
-            raise ValueError(f"loss: {loss[0]} does not go with {last.activation} outputs; give the last layer "
+            raise ValueError(f"loss is {loss[0]}, which does not go with {last.activation} outputs; give the last layer "
                              "no activation, or the one that belongs to the loss")
         return 0
 
@@ -124,12 +124,12 @@ cdef class Plan:
         data.n = n
         data.labels, data.t, data.weight = NULL, NULL, NULL
         if n == 0:
-            raise ValueError("x: got no rows, expected one or more")
+            raise ValueError("x is empty; expected one row or more")
         if self.takes_labels and isinstance(y, cnp.ndarray) and cnp.PyArray_NDIM(<cnp.ndarray>y) == 1:
             labels = <const int64_t *>data_of(y, "y", cnp.NPY_INT64, 1, n, -1)
             for i in range(n):
                 if labels[i] < 0 or labels[i] >= self.n_out:
-                    raise ValueError(f"y: got label {labels[i]} in row {i}, expected 0 to {self.n_out - 1}")
+                    raise ValueError(f"y has label {labels[i]} in row {i}; expected 0 to {self.n_out - 1}")
             data.labels = labels
         else:
             data.t = data_of(y, "y", self.typenum, 2, n, self.n_out)
@@ -142,7 +142,7 @@ cdef class Plan:
         cdef const unsigned char *trained = self.trained
         for i in range(self.of.n):
             if cmlp_layer_trainable(self.of.ptr[i]) != trained[i]:
-                raise ValueError(f"layers: trainable of number {i} has changed since the plan was made")
+                raise ValueError(f"layers[{i}].trainable has changed since the plan was made")
         return check_not_held(self.of.layers)
 
     def fit(self, x, y, sample_weight, epochs, bint shuffle, lr, momentum=None, max_steps=None,
@@ -151,7 +151,7 @@ cdef class Plan:
         cdef cmlp_run run
         cdef cmlp_status status
         if self.state is None:
-            raise ValueError("state: this plan has no optimizer")
+            raise ValueError("state is None; expected one to fit with")
         epochs = whole("epochs", epochs, 2**40)
         if max_steps is not None:
             max_steps = whole("max_steps", max_steps, 2**60)
@@ -159,7 +159,7 @@ cdef class Plan:
         cdef uint64_t per_epoch = (data.n + self.batch_size - 1) // self.batch_size
         cdef Cursor cursor = self.cursor
         if cursor.step_in_epoch >= per_epoch:
-            raise ValueError(f"step_in_epoch: got {cursor.step_in_epoch}, expected below {per_epoch}, "
+            raise ValueError(f"step_in_epoch is {cursor.step_in_epoch}; expected below {per_epoch}, "
                              "the steps of an epoch of these data")
         cdef uint64_t to_do = epochs * per_epoch - cursor.step_in_epoch
         if max_steps is not None:
@@ -172,7 +172,7 @@ cdef class Plan:
         if order is not None:
             run.order = <const int64_t *>data_of(order, "order", cnp.NPY_INT64, 2, epochs, data.n)
             if order.min() < 0 or order.max() >= data.n:
-                raise ValueError(f"order: got {order.min()} to {order.max()}, expected 0 to {data.n - 1}")
+                raise ValueError(f"order has values {order.min()} to {order.max()}; expected 0 to {data.n - 1}")
         run.max_steps = 0 if max_steps is None else max_steps
         run.lr, run.n_lr = <double *>cnp.PyArray_DATA(rates), rates.size
         run.momentum, run.n_momentum = NULL, 0
@@ -204,10 +204,10 @@ cdef class Plan:
         check_rate("lr", lr)
         self.check_ready()
         if data.n > <size_t>self.batch_size:
-            raise ValueError(f"x: got {data.n} rows, expected {self.batch_size} at most")
+            raise ValueError(f"x has {data.n} rows; expected {self.batch_size} at most")
         if self.state is None:
             if not self.has_loss:
-                raise ValueError("loss: this plan has none")
+                raise ValueError("loss is None; expected one for a step")
             with nogil:
                 status = cmlp_gradient(self.ptr, data, &loss)
             self.forward_rows = data.n
@@ -232,21 +232,21 @@ cdef class Plan:
         cdef cmlp_data data
         self.fill_data(&data, x, y, sample_weight)
         if data.n != <size_t>self.batch_size:
-            raise ValueError(f"x: got {data.n} rows, expected {self.batch_size}")
+            raise ValueError(f"x has {data.n} rows; expected {self.batch_size}")
         self.check_numbers("x", data.x, data.n * self.n_in, -INFINITY, INFINITY)
         if data.t != NULL:
             if limits is None:
-                raise TypeError("y: got rows of targets, expected labels")
+                raise TypeError("y has rows of targets; expected labels")
             self.check_numbers("y", data.t, data.n * self.n_out, limits[0], limits[1])
         if data.weight != NULL:
             self.check_numbers("sample_weight", data.weight, data.n, 0.0, INFINITY)
             if cmlp_all_within(self.dtype, data.n, data.weight, 0.0, 0.0):
-                raise ValueError("sample_weight: got zeros, expected not all 0")
+                raise ValueError("sample_weight has values in [0, 0]; expected >= 0, not all 0")
         return self.run_step(&data, lr, None)
 
     cdef int check_numbers(self, str name, const void *a, size_t n, double low, double high) except -1:
         if not cmlp_all_within(self.dtype, n, a, low, high):
-            raise ValueError(f"{name}: expected finite numbers from {low:g} to {high:g}")
+            raise ValueError(f"{name} has other values; expected finite numbers from {low:g} to {high:g}")
         return 0
 
     def step_one(self, x, y, double lr, limits=None):
@@ -262,14 +262,14 @@ cdef class Plan:
         elif self.takes_labels:
             label = y
             if label < 0 or label >= self.n_out:
-                raise ValueError(f"y: got label {label}, expected 0 to {self.n_out - 1}")
+                raise ValueError(f"y is {label}; expected a label from 0 to {self.n_out - 1}")
             data.labels = &label
         elif self.n_out == 1:
             value = y
             narrow = <float>value
             data.t = <void *>&narrow if self.typenum == cnp.NPY_FLOAT32 else <void *>&value
         else:
-            raise TypeError(f"y: got {type(y).__name__}, expected an array of {self.n_out} numbers")
+            raise TypeError(f"y is {type(y).__name__}; expected an array of {self.n_out} numbers")
         if data.t != NULL and limits is not None:
             self.check_numbers("y", data.t, self.n_out, limits[0], limits[1])
         return self.run_step(&data, lr, None)
@@ -315,13 +315,16 @@ cdef class Plan:
         check(status)
         return 0
 
+    def seek(self, uint64_t draw):
+        cmlp_plan_seek(self.ptr, draw)
+
     def forward(self, x, bint training=False):
         if self.state is not None:
-            raise RuntimeError("forward: this plan trains; passes need a plan without an optimizer")
+            raise RuntimeError("forward of a plan that trains; expected one without an optimizer")
         cdef void *px = data_of(x, "x", self.typenum, 2, -1, self.n_in)
         cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0)
         if not 0 < n <= self.batch_size:
-            raise ValueError(f"x: got {n} rows, expected 1 to {self.batch_size}")
+            raise ValueError(f"x has {n} rows; expected 1 to {self.batch_size}")
         cdef cnp.ndarray y = new_array(self.typenum, n, self.n_out)
         cdef void *py = cnp.PyArray_DATA(y)
         cdef cmlp_status status
@@ -333,7 +336,7 @@ cdef class Plan:
 
     def backward(self, dy, bint need_dx=True):
         if not self.forward_rows:
-            raise RuntimeError("backward: there was no forward pass before")
+            raise RuntimeError("backward before forward")
         self.check_ready()
         cdef void *pdy = data_of(dy, "dy", self.typenum, 2, self.forward_rows, self.n_out)
         dx = new_array(self.typenum, self.forward_rows, self.n_in) if need_dx else None
@@ -362,7 +365,7 @@ cdef int check_apart(cnp.ndarray out, cnp.ndarray x) except -1:
     cdef char *a = <char *>cnp.PyArray_DATA(out)
     cdef char *b = <char *>cnp.PyArray_DATA(x)
     if a < b + cnp.PyArray_NBYTES(x) and b < a + cnp.PyArray_NBYTES(out):
-        raise ValueError("out: overlaps the input, expected memory of its own")
+        raise ValueError("out overlaps x; expected memory of its own")
     return 0
 
 
@@ -370,7 +373,7 @@ cdef cnp.ndarray step_values(str name, value, uint64_t steps):
     """One value, or one for each step."""
     a = np.require(value, np.float64, ["C", "A", "E"]).reshape(-1)
     if a.size != 1 and <uint64_t>a.size < steps:
-        raise ValueError(f"{name}: got {a.size} values, expected 1 or at least {steps}, one for each step")
+        raise ValueError(f"{name} has {a.size} values; expected 1 or at least {steps}, one for each step")
     if not np.isfinite(a).all():
-        raise ValueError(f"{name}: got values that are not finite")
+        raise ValueError(f"{name} has values that are not finite; expected finite numbers")
     return a

@@ -181,16 +181,23 @@ def check_finite(a: Array, name: str) -> None:
             )
 
 
-def as_rows(value: object, name: str, dtype: str, width: int | None, finite: bool = True) -> Array:
+def as_rows(
+    value: object,
+    name: str,
+    dtype: str,
+    width: int | None,
+    finite: bool = True,
+    allow_empty: bool = False,
+) -> Array:
     """Return a (batch, width) array of ``dtype``; any width if None.
 
-    Raises ValueError for another shape or no rows.
+    Raises ValueError for another shape, or no rows unless ``allow_empty``.
     """
     a = as_array(value, name)
     expected = f"(batch, {'n_in' if width is None else width})"
     if a.ndim != 2 or (width is not None and a.shape[1] != width):
         raise ValueError(f"{name} has shape {a.shape}; expected {expected}")
-    if a.shape[0] == 0 or a.shape[1] == 0:
+    if (a.shape[0] == 0 and not allow_empty) or a.shape[1] == 0:
         raise ValueError(f"{name} is empty, shape {a.shape}; expected {expected}, batch >= 1")
     return as_float(a, name, dtype, finite)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
-from os import urandom
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +13,15 @@ from numpy.typing import ArrayLike
 from . import _core, checks
 from .attributes import Declared
 from .checks import Array
-from .initializers import Constant
-from .layers import Activation, Dense, Dropout, Layer, PReLU, RReLU
-from .layers.base import make_generator, width_after
+from .layers import Activation, Dense, Layer, PReLU, RReLU
+from .layers.base import (
+    fresh_seed,
+    is_trainable,
+    make_generator,
+    own_parameters,
+    width_after,
+)
+from .layers.chain import activation_behind, warn_of_symmetry, widths_of
 from .layers.flat import Flat
 from .layers.passes import run_backward, run_forward, run_predict
 from .layers.segment import Segment
@@ -83,18 +88,22 @@ class Sequential(Declared):
     ) -> None:
         self.layers = _flatten(layers)
         self.dtype = checks.float_dtype(dtype)
-        self.seed = int.from_bytes(urandom(8), "little") if seed is None else checks.seed(seed)
+        self.seed = fresh_seed() if seed is None else checks.seed(seed)
         self._n_threads = checks.threads(n_threads)
         first = None if n_in is None else checks.positive_int(n_in, "n_in")
-        widths = _chain(self.layers, first)
-        new = all(isinstance(la, Layer) and la.core is None for la in self.layers)
+        widths = widths_of(self.layers, first)
+        new = all(layer.core is None for layer in self.layers if isinstance(layer, Layer))
         self._build(widths)
         self.n_in, self.n_out = widths[0], widths[-1]
         self._classes: Array | None = None
         self._preprocessing = _carried(layers)
         self._link: str | None = None
         self._metadata: dict[str, Any] = {}
-        self._prepare(join=new)
+        self._passes = 0  # in training, by ``forward``
+        self._batch: int | None = None
+        self._prepare()
+        if new:
+            self._flat.join()
 
     def _build(self, widths: list[int | None]) -> None:
         """Give the layers their widths and values, all from one generator."""
@@ -102,16 +111,13 @@ class Sequential(Declared):
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
                 continue
-            layer.build(widths[i], self.dtype, rng, _activation_behind(self.layers, i))
-        _warn_of_symmetry(self.layers)
+            layer.build(widths[i], self.dtype, rng, activation_behind(self.layers, i))
+        warn_of_symmetry(self.layers)
 
-    def _prepare(self, join: bool) -> None:
-        """Split the layers into runs of built-in ones; nothing is compiled before it is needed.
-
-        Layers of this net alone have their parameters in one block.
-        """
-        self._flat = Flat(self.layers, self.dtype, join)
+    def _prepare(self) -> None:
+        """Split the layers into runs of built-in ones; nothing is compiled before it is needed."""
         self._parts = self.split()
+        self._flat = Flat(self._parts, self.dtype)
         self._whole = len(self._parts) == 1 and isinstance(self._parts[0], Segment)
         self._fast: Callable[..., Array] | None = None
 
@@ -144,7 +150,7 @@ class Sequential(Declared):
         Parameters
         ----------
         x : array_like of shape (batch, n_in) or (n_in,)
-            As they are in the data, if the net has a ``preprocessing``.
+            As they are in the data, if the net has a ``preprocessing``.  No rows give no rows.
         out : ndarray of shape (batch, n_out), optional
             C-contiguous, of the net's dtype; overwritten and returned.  With x of that dtype too
             nothing is allocated, but for a ``preprocessing`` that scales.
@@ -164,15 +170,17 @@ class Sequential(Declared):
     def _predict(self, x: ArrayLike, out: Array | None) -> Array:
         self.preprocessing.check_names(x)
         a = checks.as_array(x, "x")
-        if a.ndim == 1:
+        if a.ndim == 1 and a.size and self.n_in in (None, a.size):
             rows = None if out is None else out[np.newaxis]
             row: Array = self._predict(a[np.newaxis], rows)[0]
             return row
-        rows = a if a.shape == (0, self.n_in) else self._rows(a)
+        rows = self._rows(a, allow_empty=True)
         if out is not None:
             _check_out(out, (len(rows), self.n_out), self.dtype, rows)
-        if len(rows) == 0:
-            return np.empty((0, self.n_out or 0), self.dtype) if out is None else out
+        if not len(rows):
+            width = widths_of(self.layers, rows.shape[1])[-1]
+            assert width is not None  # that of the input is known
+            return np.empty((0, width), self.dtype) if out is None else out
         if self._whole and not self.preprocessing.scales:
             predictor: _core.Plan = self._parts[0].predictor
             self._fast = predictor.predict
@@ -183,9 +191,9 @@ class Sequential(Declared):
         out[...] = y
         return out
 
-    def _rows(self, x: ArrayLike) -> Array:
+    def _rows(self, x: ArrayLike, allow_empty: bool = False) -> Array:
         """Samples as the layers take them."""
-        return self.preprocessing.rows(x, "x", self.dtype, self.n_in, finite=False)
+        return self.preprocessing.rows(x, "x", self.dtype, self.n_in, False, allow_empty)
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """Probabilities.
@@ -206,7 +214,7 @@ class Sequential(Declared):
         if self.preprocessing.targets is not None:
             raise ValueError("the net was trained on standardised numbers; it has no probabilities")
         y = self.predict(x)
-        if link is None or len(y) == 0:
+        if link is None or not y.size:
             return y
         rows = np.atleast_2d(y)
         p = _core.softmax(rows) if link == "softmax" else _core.activation_forward(rows, link)
@@ -226,7 +234,9 @@ class Sequential(Declared):
         ndarray of shape (batch, n_out)
         """
         self.preprocessing.check_names(x)
-        return self.preprocessing.values(run_forward(self._parts, self._rows(x), training))
+        y = run_forward(self._parts, self._rows(x), training, self._passes)
+        self._passes += training
+        return self.preprocessing.values(y)
 
     def backward(self, dy: ArrayLike, need_dx: bool = True) -> Array:
         """Gradients of the last ``forward``.
@@ -248,14 +258,39 @@ class Sequential(Declared):
         if outputs is not None:
             rows = (rows * outputs.scale).astype(rows.dtype)
         dx = run_backward(self._parts, rows, need_dx)
+        self._batch = len(rows)
         return dx if inputs is None else (dx / inputs.scale).astype(dx.dtype)
+
+    @property
+    def last_batch(self) -> int | None:
+        """Rows of the last ``backward``; None before one."""
+        return self._batch
 
     # ---- parameters ----
 
     @property
     def n_parameters(self) -> int:
-        """Number of trainable values."""
+        """Number of values, the length of `get_flat`."""
         return sum(_size(layer) for layer in self.layers)
+
+    @property
+    def n_trainable(self) -> int:
+        """Number of values that training changes: those of layers that are not frozen."""
+        return sum(_size(layer) for layer in self.layers if is_trainable(layer))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes any parameter.
+
+        Assigning it freezes all layers (False), or lets all be trained; see `Layer.trainable`.
+        """
+        return self.n_trainable > 0
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        on = checks.flag(value, "trainable")
+        for layer in self.layers:
+            layer.trainable = on
 
     @property
     def classes(self) -> Array | None:
@@ -319,7 +354,7 @@ class Sequential(Declared):
     @n_threads.setter
     def n_threads(self, value: int | None) -> None:
         self._n_threads = checks.threads(value)
-        self._prepare(join=False)
+        self._prepare()
 
     @property
     def output_activation(self) -> str:
@@ -356,7 +391,10 @@ class Sequential(Declared):
         return self._flat.get()
 
     def get_flat_grad(self) -> Array:
-        """All gradients of the last backward pass, in the order of `get_flat`."""
+        """All gradients of the last backward pass, in the order of `get_flat`.
+
+        Those of frozen layers are zeros.
+        """
         return self._flat.get(gradients=True)
 
     def set_flat(self, values: ArrayLike) -> None:
@@ -387,7 +425,14 @@ class Sequential(Declared):
         """
         if not isinstance(other, Sequential):
             raise TypeError(f"other is {other!r}; expected a Sequential")
-        self._flat.lerp(other._flat, checks.number(tau, "tau", 0.0, 1.0))
+        t = checks.number(tau, "tau", 0.0, 1.0)
+        if other.n_parameters != self.n_parameters:
+            raise ValueError(
+                f"other has {other.n_parameters} parameters; expected {self.n_parameters}"
+            )
+        if other._flat.shapes() != self._flat.shapes():
+            raise ValueError("other has layers of other shapes; expected the same")
+        self._flat.lerp(other._flat, t)
         return self
 
     def copy(self) -> Sequential:
@@ -450,29 +495,37 @@ class Sequential(Declared):
         WRITERS["c"](self, path, task, name)
 
     def summary(self) -> str:
-        """A table of the layers with their output shapes and numbers of parameters."""
+        """A table of the layers with their output shapes and numbers of parameters.
+
+        Where layers are frozen, they are marked, and the last line has the number of values that
+        training changes.
+        """
         rows = [("layer", "output", "parameters")]
         width = self.n_in
         for layer in self.layers:
             width = width_after(layer, width)
-            name = repr(layer) if getattr(layer, "trainable", True) else f"{layer!r}, frozen"
-            rows.append((name, f"(batch, {width})", f"{_size(layer):,}"))
+            frozen = " (frozen)" if _size(layer) and not is_trainable(layer) else ""
+            rows.append((repr(layer) + frozen, f"(batch, {width})", f"{_size(layer):,}"))
         rows.append(("total", self.dtype, f"{self.n_parameters:,}"))
+        if self.n_trainable < self.n_parameters:
+            rows.append(("trainable", "", f"{self.n_trainable:,}"))
         first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
         lines = [f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        rule, n = "-" * len(lines[0]), len(self.layers) + 1
+        return "\n".join([lines[0], rule, *lines[1:n], rule, *lines[n:]])
 
     def __repr__(self) -> str:
         inner = "".join(f"    {layer!r},\n" for layer in self.layers)
         return f"Sequential(\n{inner}    dtype={self.dtype!r}, seed={self.seed})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k not in _MADE_ANEW}
+        made_anew = ("_batch", "_parts", "_flat", "_whole", "_fast")
+        return {k: v for k, v in vars(self).items() if k not in made_anew}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._prepare(join=True)
+        vars(self).update(state, _batch=None)
+        self._prepare()
+        self._flat.join()
 
 
 def _flatten(given: Sequence[Any]) -> tuple[Any, ...]:
@@ -515,65 +568,10 @@ def _carried(given: Sequence[Any]) -> Preprocessing:
     return found
 
 
-def _chain(found: Sequence[Any], n_in: int | None) -> list[int | None]:
-    """Width before each layer and behind the last; ValueError where they do not fit."""
-    widths: list[int | None] = [n_in]
-    for i, layer in enumerate(found):
-        wanted = getattr(layer, "n_in", None)
-        if wanted is not None and widths[i] not in (None, wanted):
-            raise ValueError(
-                f"layers[{i}], {layer!r}, has n_in {wanted}; expected {widths[i]}, "
-                "the outputs before it"
-            )
-        if widths[i] is None and wanted is not None:
-            widths[i] = wanted
-            _fill_back(found, widths, i)
-        widths.append(width_after(layer, widths[i]))
-    for i, layer in enumerate(found):
-        if widths[i] is None and isinstance(layer, Layer):
-            raise ValueError(
-                f"the width of layers[{i}], {layer!r}, is not known; "
-                "expected a Dense before it, or n_in"
-            )
-    return widths
-
-
-def _fill_back(found: Sequence[Any], widths: list[int | None], i: int) -> None:
-    """Widths before layers that keep the width, from one known behind them."""
-    while i > 0 and widths[i - 1] is None and not callable(getattr(found[i - 1], "n_out", None)):
-        widths[i - 1] = widths[i]
-        i -= 1
-
-
-def _activation_behind(found: Sequence[Any], i: int) -> str:
-    """The activation that a layer's outputs meet next; "identity" if there is none."""
-    for layer in found[i + 1 :]:
-        name = getattr(layer, "activation", None)
-        if not isinstance(layer, Dropout):
-            return name if isinstance(name, str) and not isinstance(layer, Dense) else "identity"
-    return "identity"
-
-
-def _warn_of_symmetry(found: Sequence[Any]) -> None:
-    """Warn of hidden layers whose units all start alike: they would stay alike."""
-    dense = [layer for layer in found if isinstance(layer, Dense)]
-    for layer in dense[:-1]:
-        if isinstance(layer.weight_init, Constant) and layer.n_out > 1:
-            import warnings
-
-            warnings.warn(
-                f"all units of the hidden layer {layer!r} start with the same weights and will "
-                "stay alike; initialise it with Xavier() or He()",
-                UserWarning,
-                stacklevel=4,
-            )
-
-
 def _size(layer: Any) -> int:
     if isinstance(layer, Layer):
         return layer.n_parameters
-    own = layer.parameters() if hasattr(layer, "parameters") else {}
-    return sum(int(a.size) for a in own.values())
+    return sum(int(a.size) for a in own_parameters(layer).values())
 
 
 def _check_out(out: Any, shape: tuple[int, int | None], dtype: str, x: Array) -> None:

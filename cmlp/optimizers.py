@@ -28,6 +28,7 @@ from . import _core, checks
 from .attributes import Declared
 from .checks import Array
 from .layers import Layer
+from .layers.base import is_trainable, own_gradients, own_parameters
 from .schedules import EpochSchedule, Schedule, ScheduleLike, as_schedule
 from .schedules import from_config as schedule_from_config
 from .schedules import to_config as schedule_to_config
@@ -106,27 +107,41 @@ class Optimizer(Declared):
         Parameters
         ----------
         net : Sequential, layer, or sequence of layers
-            The same one each time: momentum and other state are kept for each.
+            The same one each time: momentum and other state are kept for each.  Frozen layers are
+            left alone.
+
+        Raises
+        ------
+        RuntimeError
+            With ``decay_over_batch``, which divides by the rows of the last ``backward``, where
+            there was none.
         """
         state = self.state_for(net)
         momentum = self.momentum_values(state.step_count, 1)
-        rows = max((core.weight_sum for core in state.cores), default=0.0)
-        self.apply(
-            net, state, self.lr, None if momentum is None else float(momentum[0]), max(rows, 1.0)
-        )
+        rows = self._rows_of(net) if self.decay_over_batch else 1
+        self.apply(net, state, self.lr, None if momentum is None else float(momentum[0]), rows)
+
+    def _rows_of(self, net: Any) -> int:
+        """Rows of the last backward pass through a net, a layer or a sequence of layers."""
+        for part in (*reversed(_layers_of(net)), net):
+            rows: int | None = getattr(part, "last_batch", None)
+            if rows is not None:
+                return rows
+        raise RuntimeError(f"{self!r} divides by the rows of the last backward; there was none")
 
     def apply(
-        self, net: Any, state: NetState, lr: float, momentum: float | None = None, mass: float = 1.0
+        self,
+        net: Any,
+        state: NetState,
+        lr: float,
+        momentum: float | None = None,
+        weight_sum: float = 1.0,
     ) -> None:
-        """One step with this rate and momentum; ``mass`` is the weight of the minibatch."""
+        """One step with this rate and momentum; ``weight_sum`` is that of the minibatch."""
         options = self.options()
-        if self.decay_over_batch:
-            options["weight_decay"] /= mass
-            options["l1"] /= mass
-            options["decay_over_batch"] = 0.0
         if momentum is not None:
             options["momentum"] = momentum
-        state.step(_layers_of(net), lr, options)
+        state.step(_layers_of(net), lr, options, weight_sum)
 
     def config(self) -> dict[str, Any]:
         """Arguments that make the same optimizer again."""
@@ -449,8 +464,10 @@ class NetState:
             a is b for a, b in zip(cores, self.cores, strict=True)
         )
 
-    def step(self, layers: Sequence[Any], lr: float, options: dict[str, float]) -> None:
-        """Update every layer by its gradients."""
+    def step(
+        self, layers: Sequence[Any], lr: float, options: dict[str, float], weight_sum: float = 1.0
+    ) -> None:
+        """Update every layer that is not frozen by its gradients."""
         own = list(_own_parameters(layers))
         if own and (options["clip_norm"] or options["clip_value"]):
             own = _clipped(layers, own, options["clip_value"], options["clip_norm"])
@@ -458,7 +475,10 @@ class NetState:
         count = self.step_count + 1
         if self.core is not None:
             self.set_options(options)
-            self.core.step(lr)
+            self.core.step(lr, weight_sum)
+        if options["decay_over_batch"]:
+            over = {name: options[name] / weight_sum for name in ("weight_decay", "l1")}
+            options = {**options, **over}
         for name, w, dw in own:
             self._update(name, w, dw, lr, count, options)
         self._python_steps = count
@@ -513,16 +533,12 @@ def _cores(layers: Sequence[Any]) -> list[_core.Layer]:
 
 
 def _own_parameters(layers: Sequence[Any]) -> Iterator[tuple[str, Array, Array]]:
-    """(name, parameter, gradient) of the layers written by users."""
+    """(name, parameter, gradient) of the layers written by users that are not frozen."""
     for i, layer in enumerate(layers):
-        if isinstance(layer, Layer) or not hasattr(layer, "parameters"):
+        if isinstance(layer, Layer) or not is_trainable(layer):
             continue
-        if not getattr(layer, "trainable", True):
-            continue
-        gradients = layer.gradients()
-        for name, w in layer.parameters().items():
-            if name not in gradients:
-                raise ValueError(f"gradients() of {layer!r} has no {name!r}")
+        gradients = own_gradients(layer)
+        for name, w in own_parameters(layer).items():
             yield f"{i}.{name}", w, np.ascontiguousarray(gradients[name], dtype=w.dtype)
 
 

@@ -210,7 +210,13 @@ class Preprocessing:
                 raise ValueError(f"preprocessing has {found} {name}; expected {expected}")
 
     def rows(
-        self, x: object, name: str, dtype: str, n_in: int | None, finite: bool = True
+        self,
+        x: object,
+        name: str,
+        dtype: str,
+        n_in: int | None,
+        finite: bool = True,
+        allow_empty: bool = False,
     ) -> Array:
         """Samples as the layers take them: (batch, n_in) of ``dtype``.
 
@@ -218,10 +224,10 @@ class Preprocessing:
         """
         self.check_names(x, name)
         if self.inputs is None:
-            return checks.as_rows(x, name, dtype, n_in, finite)
+            return checks.as_rows(x, name, dtype, n_in, finite, allow_empty)
         a = checks.as_array(x, name)
         wide = "float32" if a.dtype == np.float32 else "float64"
-        rows = self.inputs.scaled(checks.as_rows(a, name, wide, n_in, finite=False))
+        rows = self.inputs.scaled(checks.as_rows(a, name, wide, n_in, False, allow_empty))
         return checks.as_float(rows, f"{name}, standardised,", dtype, finite)
 
     def check_names(self, x: object, name: str = "x") -> None:

@@ -317,6 +317,9 @@ cmlp_status cmlp_plan_like(const cmlp_plan *like, uint64_t seed, cmlp_layer *con
                            cmlp_optimizer *opt, cmlp_plan **out);
 void cmlp_plan_free(cmlp_plan *plan);
 cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan);
+/* The number that random layers draw by in the next cmlp_forward or cmlp_gradient; it counts up from there,
+ * at first from 0.  Training draws by the optimizer's steps instead. */
+void cmlp_plan_seek(cmlp_plan *plan, uint64_t draw);
 int cmlp_plan_threads(const cmlp_plan *plan);
 size_t cmlp_plan_bytes(const cmlp_plan *plan);
 

@@ -312,6 +312,7 @@ cmlp_status cmlp_gradient(cmlp_plan *plan, const cmlp_data *data, double *loss)
     if (status)
         return status;
     plan->forward_rows = data->n;
+    status = one_step(plan, data, 0.0, 0.0, loss);
     plan->forwards++;
-    return one_step(plan, data, 0.0, 0.0, loss);
+    return status;
 }

@@ -150,6 +150,7 @@ void cmlp_plan_free(cmlp_plan *plan)
 }
 
 cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan) { return &plan->cursor; }
+void cmlp_plan_seek(cmlp_plan *plan, uint64_t draw) { plan->forwards = draw; }
 int cmlp_plan_threads(const cmlp_plan *plan) { return plan->layout->threads; }
 
 size_t cmlp_plan_bytes(const cmlp_plan *plan)

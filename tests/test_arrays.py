@@ -167,7 +167,7 @@ def test_any_layout_and_type(call, layouts, dtypes, seed):
         given_arrays.append(MORE_LAYOUTS[layout](a))
     before = [content(a) for a in given_arrays]
     if call in KERNELS and "objects" in layouts[: len(given_arrays)]:
-        with pytest.raises(TypeError, match="got object, expected numbers"):
+        with pytest.raises(TypeError, match="has dtype object; expected numbers"):
             function(*given_arrays)
         return
     found = bits(function(*given_arrays))
@@ -208,12 +208,11 @@ def test_no_dimensions_and_no_numbers(call, name):
         if call in ("activation_forward", "softmax"):  # which take any shape
             assert function(value)[0].shape == np.shape(value)
             continue
-        if call in ("predict", "predict_proba") and np.shape(value)[:1] == (0,):
-            assert len(function(value)[0]) == 0
+        if call in ("predict", "predict_proba") and np.shape(value) == (0, *shape[1:]):
+            assert len(function(value)[0]) == 0  # no rows give no rows
             continue
-        with pytest.raises((ValueError, TypeError)) as caught:
+        with pytest.raises((ValueError, TypeError), match="expected"):
             function(*replaced(names, name, value))
-        assert "got" in str(caught.value) or "expected" in str(caught.value), caught.value
 
 
 @pytest.mark.parametrize(("call", "name"), WHERE)

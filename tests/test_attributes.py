@@ -359,8 +359,34 @@ def momentum_of_a_graph():
         optimizer.momentum = 1
 
 
+def trainable_layer():
+    net = build()
+    net.layers[0].trainable = False
+    before = net.get_flat()
+    by_fit(net, cmlp.SGD(0.1))()
+    assert np.flatnonzero(net.get_flat() != before).min() == net.layers[0].n_parameters
+
+
+def trainable_net():
+    net = build()
+    net.trainable = False
+    before = net.get_flat()
+    by_fit(net, cmlp.SGD(0.1))()
+    assert np.array_equal(net.get_flat(), before)
+
+
+def trainable_graph():
+    layer = graph_layer()
+    layer.trainable = False
+    net = build(layer, cmlp.Dense(3, 2))
+    by_fit(net, cmlp.SGD(0.1))()
+    assert layer.variables[0].value == 2.0
+
+
 CHANGES = {
-    (cmlp.Layer, "trainable"): trainable,
+    (cmlp.Layer, "trainable"): trainable_layer,
+    (cmlp.Sequential, "trainable"): trainable_net,
+    (graph.training.Parameters, "trainable"): trainable_graph,
     (cmlp.Dense, "weight"): weight,
     (cmlp.Dense, "bias"): bias,
     (cmlp.PReLU, "slope"): slope,

@@ -80,7 +80,7 @@ def test_the_quick_way_is_for_its_own_size_alone():
     trainer = trainer_of("wide")
     step(trainer, 40)
     plan = trainer.loop_for(40).plan
-    with pytest.raises(ValueError, match="x: got 16 rows, expected 40"):
+    with pytest.raises(ValueError, match="x has 16 rows; expected 40"):
         plan.check_and_step(X[:16], Y[:16], None, 0.1, None)
 
 

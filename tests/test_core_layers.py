@@ -78,7 +78,7 @@ def test_parameters_of_each_kind(spec, shapes):
     assert layer.shapes == shapes
     assert layer.n_parameters == sum(int(np.prod(s)) for s in shapes.values())
     assert layer.n_in == 5
-    with pytest.raises(ValueError, match="^name: got 'bias'"):
+    with pytest.raises(ValueError, match="^name is 'bias'"):
         layer.get("bias")
 
 
@@ -149,22 +149,22 @@ def test_copies_share_nothing():
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: _core.Layer("conv", 2, 2), ValueError, "^kind: got 'conv', expected one of dense"),
-        (lambda: _core.Layer("dense", 0, 2), ValueError, "^n_in: got 0"),
-        (lambda: _core.Layer("dense", 2, -1), ValueError, "^n_out: got -1"),
+        (lambda: _core.Layer("conv", 2, 2), ValueError, "^kind is 'conv'; expected one of dense"),
+        (lambda: _core.Layer("dense", 0, 2), ValueError, "^n_in is 0"),
+        (lambda: _core.Layer("dense", 2, -1), ValueError, "^n_out is -1"),
         (lambda: _core.Layer("dense", 2**50, 2), ValueError, "^n_in"),
         (lambda: _core.Layer("dense", 2**40, 2**40), (ValueError, MemoryError), "."),
-        (lambda: _core.Layer("dense", 2, 2, "float16"), ValueError, "^dtype: got 'float16'"),
+        (lambda: _core.Layer("dense", 2, 2, "float16"), ValueError, "^dtype is 'float16'"),
         (lambda: _core.Layer("dense", 2, 2, "text"), (ValueError, TypeError), "text"),
-        (lambda: _core.Layer("dense", 2, 2, activation="no"), ValueError, "^activation: got 'no'"),
-        (lambda: _core.Layer("dropout", 2, 3, param=0.5), ValueError, "^n_out: got 3"),
+        (lambda: _core.Layer("dense", 2, 2, activation="no"), ValueError, "^activation is 'no'"),
+        (lambda: _core.Layer("dropout", 2, 3, param=0.5), ValueError, "^n_out is 3"),
         (lambda: _core.Layer("dense", 2.5, 2), (TypeError, ValueError), "."),
         (lambda: build(3, ("dense", 2))[0].set("weight", np.ones((3, 2))), ValueError, "^weight"),
         (lambda: build(3, ("dense", 2))[0].set("bias", np.ones(3)), ValueError, "^bias"),
         (lambda: build(3, ("dense", 2))[0].set("bias", 1.0), ValueError, "^bias"),
-        (lambda: build(3, ("dense", 2))[0].set("slope", 1.0), ValueError, "^name: got 'slope'"),
+        (lambda: build(3, ("dense", 2))[0].set("slope", 1.0), ValueError, "^name is 'slope'"),
         (lambda: build(3, ("dense", 2))[0].set_grad("bias", np.ones(3)), ValueError, "^bias"),
-        (lambda: build(3, ("dense", 2))[0].get_grad("text"), ValueError, "^name: got 'text'"),
+        (lambda: build(3, ("dense", 2))[0].get_grad("text"), ValueError, "^name is 'text'"),
     ],
 )
 def test_bad_arguments(call, error, match):
@@ -262,19 +262,23 @@ def test_lists_of_layers_cannot_be_changed_from_outside():
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda s: _core.State([], "sgd"), ValueError, "^layers: got none"),
+        (lambda s: _core.State([], "sgd"), ValueError, "^layers is empty"),
         (lambda s: _core.State([None], "sgd"), TypeError, "."),
         (
             lambda s: _core.State(s.layers, "best"),
             ValueError,
-            "^kind: got 'best', expected one of sgd",
+            "^kind is 'best'; expected one of sgd",
         ),
         (lambda s: _core.State(s.layers, "sgd", speed=1.0), TypeError, "^speed"),
         (lambda s: _core.State(s.layers, "sgd", momentum="much"), TypeError, "."),
         (lambda s: s.set_options(speed=1.0), TypeError, "^speed"),
         (lambda s: s.set_slots({}), ValueError, "^slots"),
         (lambda s: s.set_slots({"m": np.ones(8), "w": np.ones(8)}), ValueError, "^slots"),
-        (lambda s: s.set_slots({"m": np.ones(8), "v": np.ones(7)}), ValueError, "^slots: v has"),
+        (
+            lambda s: s.set_slots({"m": np.ones(8), "v": np.ones(7)}),
+            ValueError,
+            r"^slots\['v'\] has",
+        ),
     ],
 )
 def test_bad_arguments_of_a_state(call, error, match):
@@ -324,9 +328,9 @@ def test_pairs():
         assert mode("relu", loss) == "refused"
     for loss in _core.losses():
         assert mode("step", loss) == "refused"
-    with pytest.raises(ValueError, match="^loss: got 'none'"):
+    with pytest.raises(ValueError, match="^loss is 'none'"):
         mode("relu", "none")
-    with pytest.raises(ValueError, match="^activation: got 'none'"):
+    with pytest.raises(ValueError, match="^activation is 'none'"):
         mode("none", "huber")
 
 

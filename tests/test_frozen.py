@@ -1,115 +1,335 @@
-"""Layers whose ``trainable`` is False: they stay as they are, whatever trains the net."""
+"""Frozen layers: they cost no gradient, and nothing that trains changes them."""
+
+import copy
+import itertools
+import pickle
 
 import numpy as np
 import pytest
+from trainer_parts import PythonLoss, PythonTanh
 
 import cmlp
-
-RNG = np.random.default_rng(0)
-X, Y = RNG.normal(size=(40, 5)), RNG.normal(size=(40, 2))
+from cmlp import graph
 
 
-class Plain:
-    """A layer written in Python."""
+class Linear:
+    """A dense layer as a user may write it."""
+
+    def __init__(self, weight):
+        self.weight, self.grad, self.backwards = np.array(weight), np.zeros_like(weight), 0
 
     def forward(self, x, training=False):
-        return x
+        self.x = x
+        return x @ self.weight.T
 
     def backward(self, dy):
-        return dy
+        self.backwards += 1
+        self.grad = dy.T @ self.x
+        return dy @ self.weight
+
+    def parameters(self):
+        return {"weight": self.weight}
+
+    def gradients(self):
+        return {"weight": self.grad}
+
+    def n_out(self, n_in):
+        return len(self.weight)
 
 
-class Shrink:
-    """An optimizer written in Python."""
+def built_in():
+    return cmlp.Sequential(
+        cmlp.Dense(2, 6, activation="tanh"), cmlp.PReLU(), cmlp.Dense(6, 5), cmlp.Tanh(),
+        cmlp.Dense(5, 3), dtype="float64", seed=0,
+    )  # fmt: skip
 
-    lr = 0.1
+
+def mixed():
+    w = np.random.default_rng(1).normal(size=(5, 6)) / 3
+    return cmlp.Sequential(
+        cmlp.Dense(2, 6, activation="tanh"), cmlp.PReLU(), Linear(w), PythonTanh(),
+        cmlp.Dense(5, 3), dtype="float64", seed=0,
+    )  # fmt: skip
+
+
+class UsersSgd:
+    """An optimizer as a user may write it, by the flat vectors."""
 
     def step(self, net):
-        net.set_flat(net.get_flat() - self.lr * net.get_flat_grad())
+        net.set_flat(net.get_flat() - 0.1 * net.get_flat_grad())
 
 
-def build(*between):
-    return cmlp.Sequential(
-        cmlp.Dense(5, 8, "tanh"),
-        *between,
-        cmlp.Dense(8, 8),
-        cmlp.PReLU(),
-        cmlp.Dense(8, 2),
-        dtype="float64",
-        seed=0,
-    )
+class UsersDecay:
+    """One that changes everything, whatever its gradient; `Trainer` puts back what is frozen."""
+
+    def step(self, net):
+        net.set_flat(0.99 * net.get_flat() - 0.1 * net.get_flat_grad())
 
 
-OPTIMIZERS = {
-    "sgd": lambda: cmlp.SGD(lr=0.05, momentum=0.9, weight_decay=0.1),
-    "adamw": lambda: cmlp.AdamW(lr=0.01, weight_decay=0.1),
-    "clipped": lambda: cmlp.Adam(lr=0.01, clip_norm=0.1, l1=0.1),
-    "lbfgs": lambda: cmlp.LBFGS(weight_decay=0.1),
-    "own": Shrink,
-}
-WAYS = {"compiled": (), "through Python": (Plain(),)}
+OPTIMIZERS = [
+    cmlp.SGD(0.1, momentum=0.9, weight_decay=0.01),
+    cmlp.SGD(0.1, nesterov=True, momentum=0.5, l1=0.01, clip_norm=0.1),
+    cmlp.SGD(0.1, clip_value=0.01, weight_decay=0.1, decay_over_batch=True),
+    cmlp.Adam(0.01, weight_decay=0.01),
+    cmlp.AdamW(0.01, weight_decay=0.1),
+    cmlp.RMSprop(0.01, momentum=0.5, weight_decay=0.01),
+    cmlp.Adagrad(0.1, weight_decay=0.01),
+    UsersSgd(),
+]
+PARTS = [(0,), (1,), (2,), (4,), (0, 2), (0, 1, 2), (0, 1, 4), (0, 1, 2, 4)]
+WEIGHTED = (0, 1, 2, 4)
 
 
-def parameters(net):
-    return [layer.parameters() for layer in net.layers if isinstance(layer, cmlp.Layer)]
+def by_hand(net, optimizer, points):
+    loss = cmlp.SoftmaxCrossEntropy()
+    for _ in range(3):
+        loss.forward(net.forward(points[0], training=True), points[1])
+        net.backward(loss.backward(), need_dx=False)
+        optimizer.step(net)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("frozen", range(4))
-def test_only_the_others_change(frozen, optimizer, way):
-    net = build(*WAYS[way])
-    built_in = [layer for layer in net.layers if isinstance(layer, cmlp.Layer)]
-    built_in[frozen].trainable = False
-    before = parameters(net)
-    trainer = cmlp.Trainer(net, cmlp.SquaredError(), OPTIMIZERS[optimizer]())
-    trainer.fit(X, Y, epochs=3, batch_size=16)
-    for i, (was, now) in enumerate(zip(before, parameters(net), strict=True)):
-        same = all(np.array_equal(was[name], now[name]) for name in was)
-        assert same == (i == frozen)
+def by_layers(net, optimizer, points):
+    """Layer by layer, and the optimizer is given a list."""
+    loss = cmlp.SoftmaxCrossEntropy()
+    for _ in range(3):
+        y = points[0]
+        for layer in net.layers:
+            y = layer.forward(y, training=True)
+        loss.forward(y, points[1])
+        dy = loss.backward()
+        for layer in reversed(net.layers):
+            dy = layer.backward(dy)
+        optimizer.step(net if isinstance(optimizer, UsersSgd) else list(net.layers))
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_takes_effect_at_once_and_can_be_undone(way):
-    net = build(*WAYS[way])
-    trainer = cmlp.Trainer(net, cmlp.SquaredError(), cmlp.SGD(lr=0.05))
-    first, last = net.layers[0], net.layers[-1]
-    for on in (True, False, True):
-        first.trainable = on
-        weight, other = first.weight, last.weight
-        trainer.train_step(X, Y)
-        assert np.array_equal(first.weight, weight) != on
-        assert not np.array_equal(last.weight, other)
+def by_train_step(net, optimizer, points):
+    trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), optimizer)
+    for _ in range(3):
+        trainer.train_step(*points)
 
 
-def test_gradients_of_a_frozen_layer_are_zeros():
-    net = build()
-    net.forward(X, training=True)
-    net.backward(Y)
-    dx = net.backward(Y)
-    whole = net.layers[-1].grad_weight
-    net.layers[0].trainable = False
-    assert not net.layers[0].grad_weight.any()
-    net.forward(X, training=True)
-    assert np.array_equal(net.backward(Y), dx)
-    assert not net.layers[0].grad_weight.any()
-    assert np.array_equal(net.layers[-1].grad_weight, whole)
+def by_fit(net, optimizer, points):
+    trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), optimizer)
+    trainer.fit(*points, epochs=3, batch_size=40)
 
 
-def test_all_frozen():
-    net = build()
-    for layer in net.layers:
+def with_a_users_loss(net, optimizer, points):
+    cmlp.Trainer(net, PythonLoss(), optimizer).fit(*points, epochs=3, batch_size=40)
+
+
+DOORS = [by_hand, by_layers, by_train_step, by_fit, with_a_users_loss]
+
+
+def values(layer):
+    return {name: np.array(a) for name, a in layer.parameters().items()}
+
+
+def same(a, b):
+    return all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("make", [built_in, mixed])
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: repr(o) if hasattr(o, "lr") else "")
+def test_nothing_changes_them(make, door, optimizer, points):
+    for parts in PARTS:
+        net = make()
+        for i in parts:
+            net.layers[i].trainable = False
+        before = [values(net.layers[i]) for i in WEIGHTED]
+        door(net, copy.deepcopy(optimizer), points)
+        for i, old in zip(WEIGHTED, before, strict=True):
+            assert same(values(net.layers[i]), old) == (i in parts), (parts, i)
+
+
+@pytest.mark.parametrize("make", [built_in, mixed])
+@pytest.mark.parametrize("door", [by_train_step, by_fit, with_a_users_loss])
+def test_not_even_an_optimizer_that_does_not_ask(make, door, points):
+    test_nothing_changes_them(make, door, UsersDecay(), points)
+
+
+@pytest.mark.parametrize("make", [built_in, mixed])
+def test_a_step_moves_the_others_as_without_freezing(make, points):
+    for parts in PARTS:
+        free, net = make(), make()
+        for i in parts:
+            net.layers[i].trainable = False
+        one = (points[0][:30], points[1][:30])
+        for each in (free, net):
+            trainer = cmlp.Trainer(each, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.1))
+            trainer.train_step(*one)
+        for i in set(WEIGHTED) - set(parts):
+            for name, a in values(net.layers[i]).items():
+                np.testing.assert_allclose(a, values(free.layers[i])[name], rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [built_in, mixed])
+def test_lbfgs(make, points):
+    pytest.importorskip("scipy")
+    for parts in PARTS[:-1]:
+        net = make()
+        for i in parts:
+            net.layers[i].trainable = False
+        before = [values(net.layers[i]) for i in WEIGHTED]
+        trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.LBFGS(weight_decay=0.1))
+        trainer.fit(*points, epochs=4)
+        for i, old in zip(WEIGHTED, before, strict=True):
+            assert same(values(net.layers[i]), old) == (i in parts), (parts, i)
+
+
+class TestGradients:
+    @pytest.mark.parametrize("make", [built_in, mixed])
+    def test_are_zeros(self, make, points):
+        net = make()
+        for _ in range(2):  # once before and once after there were some
+            net.trainable = False
+            net.forward(points[0])
+            net.backward(np.ones((90, 3)))
+            assert not net.get_flat_grad().any()
+            net.trainable = True
+            net.forward(points[0])
+            net.backward(np.ones((90, 3)))
+            assert net.get_flat_grad().any()
+
+    @pytest.mark.parametrize("make", [built_in, mixed])
+    def test_those_of_the_others_and_of_x_are_the_same(self, make, points):
+        free, net = make(), make()
+        net.layers[2].trainable = False
+        dx = []
+        for each in (free, net):
+            each.forward(points[0])
+            dx.append(each.backward(np.ones((90, 3))))
+        assert np.array_equal(*dx)
+        for i in (0, 1, 4):
+            for name, a in net.layers[i].gradients().items():
+                assert np.array_equal(a, free.layers[i].gradients()[name])
+
+    def test_nothing_goes_back_below_the_first_trained_layer(self, points):
+        net = mixed()
+        for i in (0, 1, 2):
+            net.layers[i].trainable = False
+        by_fit(net, cmlp.SGD(0.1), points)
+        assert net.layers[2].backwards == 0
+        net.layers[0].trainable = True
+        by_fit(net, cmlp.SGD(0.1), points)
+        assert net.layers[2].backwards > 0
+
+    def test_norms_of_what_is_left_out(self, points):
+        net = built_in()
+        net.layers[0].trainable = net.layers[1].trainable = False
+        deltas, weights = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy()).gradient_norms(*points)
+        assert np.isnan(deltas).tolist() == [True, True, False, False]
+        assert [n > 0 for n in weights] == [False, False, True, True]
+
+
+class TestWhen:
+    def test_between_steps(self, points):
+        net = built_in()
+        trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.1))
+        for on in (True, False, True, False, False, True):
+            net.layers[0].trainable = on
+            for _ in range(3):  # also by the short way of the later steps
+                before = values(net.layers[0])
+                trainer.train_step(*points)
+                assert same(values(net.layers[0]), before) != on
+
+    @pytest.mark.parametrize("make", [built_in, mixed])
+    def test_within_fit(self, make, points):
+        net, seen = make(), []
+
+        class Freeze(cmlp.Callback):
+            def on_epoch_end(self, trainer, row):
+                seen.append(net.layers[0].weight)
+                net.layers[0].trainable = row["epoch"] >= 4
+
+        net.layers[0].trainable = False
+        trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.1))
+        trainer.fit(*points, epochs=6, batch_size=30, callbacks=[Freeze()])
+        assert [np.array_equal(a, b) for a, b in itertools.pairwise(seen)] == [
+            True, True, True, False, False,
+        ]  # fmt: skip
+
+    def test_before_the_layer_is_built(self, points):
+        layer = cmlp.Dense(2, 3)
         layer.trainable = False
-    before = net.get_flat()
-    cmlp.Trainer(net, cmlp.SquaredError(), cmlp.Adam()).fit(X, Y, epochs=2)
-    assert np.array_equal(net.get_flat(), before)
+        net = cmlp.Sequential(layer, dtype="float64", seed=0)
+        before = net.get_flat()
+        by_fit(net, cmlp.SGD(0.1), points)
+        assert np.array_equal(net.get_flat(), before)
+
+    def test_all_at_once(self):
+        net = mixed()
+        assert net.trainable
+        net.trainable = False
+        assert [layer.trainable for layer in net.layers] == [False] * 5
+        assert not net.trainable and net.n_trainable == 0
+        net.layers[1].trainable = True
+        assert net.trainable and net.n_trainable == 6
+        assert net.n_parameters == 18 + 6 + 30 + 18
+
+    @pytest.mark.parametrize("value", [0, None, "no"])
+    def test_only_booleans(self, value):
+        net = built_in()
+        for thing in (net, net.layers[0]):
+            with pytest.raises(TypeError, match=f"trainable is {value!r}; expected True or False"):
+                thing.trainable = value
+        assert net.n_trainable == net.n_parameters
 
 
-def test_copies_keep_it_and_the_summary_shows_it():
-    net = build()
-    net.layers[1].trainable = False
-    assert [layer.trainable for layer in net.copy().layers] == [True, False, True, True]
+class TestKept:
+    def frozen(self):
+        net = built_in()
+        net.layers[2].trainable = False
+        return net
+
+    @pytest.mark.parametrize("how", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+    def test_by_copies(self, how, points):
+        net = how(self.frozen())
+        assert [layer.trainable for layer in net.layers] == [True, True, False, True, True]
+        before = net.layers[2].weight
+        by_fit(net, cmlp.SGD(0.1), points)
+        assert np.array_equal(net.layers[2].weight, before)
+
+    def test_by_files(self, tmp_path, points):
+        path = tmp_path / "net.safetensors"
+        self.frozen().save(path)
+        net = cmlp.load(path)
+        assert [layer.trainable for layer in net.layers] == [True, True, False, True, True]
+        before = net.layers[2].weight
+        by_fit(net, cmlp.SGD(0.1), points)
+        assert np.array_equal(net.layers[2].weight, before)
+
+    def test_by_checkpoints(self, tmp_path, points):
+        path = tmp_path / "run.ckpt"
+        trainer = cmlp.Trainer(self.frozen(), cmlp.SoftmaxCrossEntropy())
+        trainer.fit(*points, epochs=1)
+        trainer.save_checkpoint(path)
+        net = cmlp.Trainer.load_checkpoint(path).net
+        assert [layer.trainable for layer in net.layers] == [True, True, False, True, True]
+
+
+def test_summary():
+    net = built_in()
+    plain = net.summary()
+    assert "frozen" not in plain and "trainable" not in plain
+    net.layers[2].trainable = False
     lines = net.summary().splitlines()
-    assert [line for line in lines if "frozen" in line] == [lines[3]]
-    with pytest.raises(TypeError, match="trainable"):
-        net.layers[0].trainable = 1.5
+    assert lines[4].startswith("Dense(6, 5) (frozen)")
+    assert lines[-2].split() == ["total", "float64", "77"]
+    assert lines[-1].split() == ["trainable", "42"]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_a_graph_as_a_layer(points):
+    x, w = graph.Placeholder("x", (None, 2)), graph.Variable(np.eye(2), name="w")
+    layer = graph.GraphLayer(graph.tanh(x @ w), x)
+    net = cmlp.Sequential(cmlp.Dense(2, 2), layer, cmlp.Dense(2, 3), dtype="float64", seed=0)
+    layer.trainable = False
+    first = net.layers[0].weight
+    by_fit(net, cmlp.SGD(0.1, weight_decay=0.1), points)
+    assert np.array_equal(w.value, np.eye(2))
+    assert not layer.gradients()["w"].any()
+    assert not np.array_equal(net.layers[0].weight, first)
+    layer.trainable = True
+    by_fit(net, cmlp.SGD(0.1, weight_decay=0.1), points)
+    assert not np.array_equal(w.value, np.eye(2))

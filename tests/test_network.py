@@ -273,6 +273,42 @@ class TestPredict:
             thread.join()
         assert not wrong
 
+    @pytest.mark.parametrize("make", [two_layers, lambda: cmlp.Sequential(Scale(4), n_in=4)])
+    def test_no_rows(self, make):
+        net = make()
+        for used_before in (False, True):
+            for x in (np.empty((0, 4)), np.empty((0, 4), "f"), np.ones((3, 4))[:0]):
+                for method in (net.predict, net.predict_proba):
+                    assert method(x).shape == (0, net.n_out)
+                    assert method(x).dtype == net.dtype
+                out = np.empty((0, net.n_out), net.dtype)
+                assert net.predict(x, out=out) is out
+            with pytest.raises(ValueError, match=r"out is .* \(3, .*; expected .* \(0, "):
+                net.predict(np.empty((0, 4)), out=np.empty((3, net.n_out), net.dtype))
+            for x in (np.empty((0, 5)), np.empty((0,)), []):
+                with pytest.raises(ValueError, match=r"x has shape \(0,.*; expected \(batch, 4\)"):
+                    net.predict(x)
+            if not used_before:
+                net.predict(np.ones((1, 4)))
+
+    def test_no_rows_elsewhere(self):
+        """To train on nothing is refused, and scikit-learn's contract wants that of predict."""
+        net, x = two_layers(), np.empty((0, 4))
+        trainer = cmlp.Trainer(net, cmlp.SquaredError())
+        for refused in (
+            lambda: net.forward(x),
+            lambda: net.layers[0].forward(x),
+            lambda: trainer.fit(x, np.empty((0, 3))),
+            lambda: trainer.train_step(x, np.empty((0, 3))),
+            lambda: trainer.evaluate(x, np.empty((0, 3))),
+        ):
+            with pytest.raises(ValueError, match="x is empty"):
+                refused()
+
+    def test_a_sample_of_another_length(self):
+        with pytest.raises(ValueError, match=r"x has shape \(5,\); expected \(batch, 4\)"):
+            two_layers().predict(np.ones(5))
+
     def test_sees_new_weights(self):
         net = two_layers()
         x = np.ones((1, 4))
@@ -407,6 +443,46 @@ class TestFlat:
             net.lerp_(3, 0.5)
         with pytest.raises(ValueError, match="other has 15 parameters; expected 51"):
             net.lerp_(cmlp.Sequential(cmlp.Dense(4, 3)), 0.5)
+        turned = [cmlp.Sequential(cmlp.Dense(a, b, bias=False)) for a, b in ((2, 3), (3, 2))]
+        with pytest.raises(ValueError, match="layers of other shapes"):
+            turned[0].lerp_(turned[1], 0.5)
+
+    def test_lerp_of_another_type_or_with_layers_in_python(self, mixed, rng):
+        for net, other in (
+            (two_layers("float32"), two_layers("float64")),
+            (mixed, copy.deepcopy(mixed)),
+        ):
+            other.set_flat(rng.normal(size=other.n_parameters))
+            mine, theirs = net.get_flat(), other.get_flat()
+            assert np.allclose(net.lerp_(other, 0.5).get_flat(), (mine + theirs) / 2, rtol=1e-6)
+            assert np.array_equal(other.get_flat(), theirs)
+
+    def test_gradients_in_the_order_of_the_parameters(self):
+        class Two(Scale):
+            """Its dicts are in different orders."""
+
+            def parameters(self):
+                return {"a": np.ones(3), "b": np.ones(2)}
+
+            def gradients(self):
+                return {"b": np.full(2, 2.0), "a": np.full(3, 1.0)}
+
+        net = cmlp.Sequential(Two(4), n_in=4)
+        assert net.get_flat_grad().tolist() == [1.0, 1.0, 1.0, 2.0, 2.0]
+
+    @pytest.mark.parametrize(
+        "how", [lambda n: n, lambda n: n.copy(), lambda n: pickle.loads(pickle.dumps(n))]
+    )
+    def test_joining_the_parameters_changes_no_bits(self, how):
+        """A net of layers made by it has one block, one of layers built before has many."""
+        net = how(two_layers())
+        loose = cmlp.Sequential(
+            *(copy.deepcopy(layer) for layer in net.layers), dtype="float64", seed=0
+        )
+        x, y = np.linspace(-1, 1, 24).reshape(6, 4), np.arange(6) % 3
+        for each in (net, loose):
+            cmlp.Trainer(each, cmlp.SoftmaxCrossEntropy(), n_threads=1).fit(x, y, epochs=3)
+        assert np.array_equal(net.get_flat(), loose.get_flat())
 
 
 class TestCopies:

@@ -145,7 +145,7 @@ def test_samples_that_make_no_sense():
         net.learn_one(x, 7)
     with pytest.raises(ValueError, match=r"y is \[1\]"):
         net.learn_one(x, [1])
-    with pytest.raises(ValueError, match=r"x has shape \(3,\)|x: got shape"):
+    with pytest.raises(ValueError, match=r"x has shape \(3,\)"):
         net.learn_one(np.ones(3), 1)
     with pytest.raises(ValueError, match="x holds nan"):
         net.learn_one(np.array([1.0, np.nan]), 1)

@@ -119,6 +119,78 @@ def test_layers_one_by_one_or_in_a_list(points):
     np.testing.assert_allclose(layers[1].bias, net.layers[1].bias, rtol=1e-12)
 
 
+def over(rows, kind, **decay):
+    """An optimizer whose decay is already divided by the rows."""
+    return kind(0.1, **{name: value / rows for name, value in decay.items()})
+
+
+class TestDecayOverBatch:
+    KINDS = (cmlp.SGD, cmlp.Adam, cmlp.AdamW, cmlp.RMSprop, cmlp.Adagrad)
+
+    def weights(self, points, optimizer, door, python):
+        """Weights after steps with minibatches of different sizes."""
+        net, _ = make()
+        if python:
+            last = net.layers[1]
+            net = cmlp.Sequential(
+                net.layers[0], Linear(last.weight, last.bias), dtype="float64", seed=0
+            )
+        loss = cmlp.SoftmaxCrossEntropy()
+        trainer = cmlp.Trainer(net, loss, optimizer)
+        for rows in (10, 40, 7):
+            x, labels = points[0][:rows], points[1][:rows]
+            if door == "train_step":
+                trainer.train_step(x, labels)
+                continue
+            loss.forward(net.forward(x), labels)
+            net.backward(loss.backward())
+            optimizer.step({"net": net, "list": list(net.layers)}[door])
+        return net.get_flat()
+
+    @pytest.mark.parametrize("python", [False, True])
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_every_door_divides_alike(self, kind, python, points):
+        settings = {"weight_decay": 0.5, "l1": 0.1, "decay_over_batch": True}
+        found = [
+            self.weights(points, kind(0.1, **settings), door, python)
+            for door in ("train_step", "net", "list")
+        ]
+        np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found[2], found[0], rtol=1e-9, atol=1e-12)
+        plain = self.weights(points, kind(0.1, weight_decay=0.5, l1=0.1), "net", python)
+        assert not np.allclose(plain, found[0])
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_by_the_rows_of_the_last_backward(self, kind, points):
+        decay = {"weight_decay": 0.5, "l1": 0.1}
+        nets = make()[0], make()[0]
+        loss = cmlp.SoftmaxCrossEntropy()
+        for net, optimizer in zip(
+            nets, (kind(0.1, **decay, decay_over_batch=True), over(8, kind, **decay)), strict=True
+        ):
+            net.forward(points[0])
+            net.backward(np.zeros((90, 3)))
+            loss.forward(net.forward(points[0][:8]), points[1][:8])
+            net.backward(loss.backward())
+            optimizer.step(net)
+        np.testing.assert_allclose(nets[0].get_flat(), nets[1].get_flat(), rtol=1e-12)
+
+    def test_a_layer_alone(self, points):
+        layer = cmlp.Dense(2, 3).build(dtype="float64", rng=0)
+        w = layer.weight
+        layer.forward(points[0][:5])
+        layer.backward(np.zeros((5, 3)))
+        cmlp.SGD(0.1, weight_decay=0.5, decay_over_batch=True).step(layer)
+        np.testing.assert_allclose(layer.weight, w * (1 - 0.1 * 0.5 / 5), rtol=1e-12)
+
+    def test_without_a_backward(self):
+        net, _ = make()
+        before = net.get_flat()
+        with pytest.raises(RuntimeError, match="rows of the last backward; there was none"):
+            cmlp.SGD(weight_decay=0.5, decay_over_batch=True).step(net)
+        assert np.array_equal(net.get_flat(), before)
+
+
 def test_each_net_has_a_state_of_its_own(points):
     x, labels = points
     nets = [make(seed)[0] for seed in (0, 0)]

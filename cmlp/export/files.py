@@ -30,8 +30,10 @@ from .. import checks
 from ..checks import Array
 from ..errors import FormatError, one_line
 from ..layers import Layer
+from ..layers.base import is_trainable
+from ..layers.chain import widths_of
 from ..layers.registry import from_config, to_config
-from ..network import Sequential, _chain
+from ..network import Sequential
 from ..preprocessing import Preprocessing, Standardizer
 
 FORMATS = (1, 2)
@@ -64,6 +66,7 @@ def model_about(net: Sequential) -> dict[str, Any]:
         "seed": net.seed,
         "n_in": net.n_in,
         "layers": [_layer_about(layer) for layer in net.layers],
+        "frozen": [i for i, layer in enumerate(net.layers) if not is_trainable(layer)],
         "classes": classes,
         "link": net.link,
         "metadata": net.metadata,
@@ -385,9 +388,9 @@ def _check_tensors(
     if n_in is not None and not 0 < n_in <= limit:
         raise ValueError(f"n_in is {n_in}; expected 1..{limit}")
     needed: dict[str, tuple[int, ...] | None] = {}
-    for i, (layer, width) in enumerate(zip(found, _chain(found, n_in), strict=False)):
+    for i, (layer, width) in enumerate(zip(found, widths_of(found, n_in), strict=False)):
         if isinstance(layer, Layer):
-            assert width is not None  # _chain refuses unknown widths
+            assert width is not None  # widths_of refuses unknown widths
             for name, shape in layer.shapes(width).items():
                 needed[f"layers.{i}.{name}"] = shape
         else:
@@ -430,6 +433,8 @@ def _assemble(
             parameters[name][...] = a
     net.classes = _classes(about["classes"])
     net.link, net.metadata = about["link"], about["metadata"]
+    for i in _frozen(about.get("frozen", []), len(found)):
+        found[i].trainable = False
     if about["format"] == 1:
         net.preprocessing = _from_metadata(net)
     else:
@@ -470,6 +475,13 @@ def _from_metadata(net: Sequential) -> Preprocessing:
     if names is not None and not isinstance(names, list):
         raise ValueError(f"features is {names!r}; expected a list")
     return Preprocessing(inputs, targets, None if names is None else tuple(names))
+
+
+def _frozen(values: Any, n: int) -> list[int]:
+    """Positions of the layers that training leaves alone."""
+    if not isinstance(values, list) or not all(type(i) is int and 0 <= i < n for i in values):
+        raise FormatError(f"frozen is {values!r}; expected positions of layers")
+    return values
 
 
 def _classes(values: list[Any] | None) -> Array | None:

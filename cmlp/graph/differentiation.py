@@ -59,11 +59,13 @@ def gradients(
         An argument is not a node.
     """
     if not isinstance(node, Node):
-        raise TypeError(f"node must be a node, got {node!r}")
+        raise TypeError(f"node is {node!r}; expected a node")
     sources = as_nodes(wrt, "wrt")
     for source in sources:
         if isinstance(source, Constant):
-            raise ValueError(f"wrt holds the constant {source.label}: constants have no gradient")
+            raise ValueError(
+                f"wrt holds the constant {source.label}; expected nodes that have a gradient"
+            )
     totals, _ = backward(node, sources, dy)
     results = [totals.get(source, broadcast_to(0.0, source)) for source in sources]
     return results[0] if isinstance(wrt, Node) else results
@@ -136,11 +138,11 @@ def check_gradients(
         `wrt` holds something that is not a variable or placeholder.
     """
     if not (np.isfinite(eps) and eps > 0):
-        raise ValueError(f"eps must be a positive number, got {eps!r}")
+        raise ValueError(f"eps is {eps!r}; expected a positive number")
     sources = leaves(node) if wrt is None else as_nodes(wrt, "wrt")
     for source in sources:
         if not isinstance(source, Variable | Placeholder):
-            raise TypeError(f"wrt must hold variables and placeholders, got {source!r}")
+            raise TypeError(f"wrt holds {source!r}; expected variables and placeholders")
     fed = {} if feed is None else dict(feed)
     run(node, fed)  # reports a bad feed as the user gave it
     for leaf in leaves(node):

@@ -123,7 +123,7 @@ def draw(node: Node, path: str | PathLike[str], feed: Feed | None = None) -> Non
     path = Path(path)
     formats = (".svg", ".png", ".pdf")
     if path.suffix not in formats:
-        raise ValueError(f"path must end in one of {', '.join(formats)}, got {str(path)!r}")
+        raise ValueError(f"path is {str(path)!r}; expected an ending of {', '.join(formats)}")
     text = to_dot(node, feed)
     program = shutil.which("dot")
     if program is None:

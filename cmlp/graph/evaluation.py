@@ -56,7 +56,7 @@ def as_nodes(node: Any, what: str) -> list[Node]:
     """The nodes as a list; a single one becomes a list of one."""
     nodes = [node] if isinstance(node, Node) else node
     if not isinstance(nodes, Sequence) or not all(isinstance(n, Node) for n in nodes):
-        raise TypeError(f"{what} must be a node or a sequence of nodes, got {node!r}")
+        raise TypeError(f"{what} is {node!r}; expected a node or a sequence of nodes")
     return list(nodes)
 
 
@@ -78,19 +78,19 @@ def read_leaves(order: Iterable[Node], feed: Feed | None) -> Values:
 
 def _read_feed(feed: Feed) -> dict[Node, tuple[Array, np.dtype[Any] | None]]:
     if not isinstance(feed, Mapping):
-        raise TypeError(f"feed must map placeholders to values, got {type(feed).__name__}")
+        raise TypeError(f"feed is {type(feed).__name__}; expected a map of placeholders to values")
     fed: dict[Node, tuple[Array, np.dtype[Any] | None]] = {}
     for node, value in feed.items():
         if not isinstance(node, Placeholder | Variable):
-            raise TypeError(f"feed takes placeholders and variables as keys, got {node!r}")
+            raise TypeError(f"feed has the key {node!r}; expected placeholders and variables")
         array, dtype = read_array(value, f"feed of {node.label!r}")
         if isinstance(node, Placeholder) and not node.accepts(array.shape):
             raise ValueError(
-                f"placeholder {node.label!r} has shape {node.shape}, fed {array.shape}"
+                f"feed of {node.label!r} has shape {array.shape}; expected {node.shape}"
             )
         if isinstance(node, Variable) and array.shape != node.value.shape:
             raise ValueError(
-                f"variable {node.label!r} has shape {node.value.shape}, fed {array.shape}"
+                f"feed of {node.label!r} has shape {array.shape}; expected {node.value.shape}"
             )
         fed[node] = array, dtype
     return fed

@@ -151,7 +151,7 @@ def max(x: Operand, axis: Axis = None, keepdims: bool = False) -> Node:
 def _check_axis(axis: Any) -> None:
     axes = axis if isinstance(axis, tuple) else (axis,)
     if axis is not None and not all(is_int(a) for a in axes):
-        raise TypeError(f"axis must be an int, a tuple of int or None, got {axis!r}")
+        raise TypeError(f"axis is {axis!r}; expected an int, a tuple of int or None")
 
 
 def _spread(dy: Node, x: Node, axis: Axis, keepdims: bool) -> Node:
@@ -203,7 +203,7 @@ def reshape(x: Operand, shape: int | tuple[int, ...]) -> Node:
     """
     sizes = shape if isinstance(shape, tuple) else (shape,)
     if not all(is_int(n) for n in sizes):
-        raise TypeError(f"shape must be an int or a tuple of int, got {shape!r}")
+        raise TypeError(f"shape is {shape!r}; expected an int or a tuple of int")
     return Operation(
         "reshape",
         (as_node(x),),
@@ -236,7 +236,7 @@ def transpose(x: Operand, axes: tuple[int, ...] | None = None) -> Node:
         The axes are not a permutation. Too many or too few are a ValueError of the run.
     """
     if axes is not None and sorted(axes) != list(range(len(axes))):
-        raise ValueError(f"axes must be a permutation of 0 to {len(axes) - 1}, got {axes!r}")
+        raise ValueError(f"axes is {axes!r}; expected a permutation of 0 to {len(axes) - 1}")
     back = None if axes is None else tuple(int(a) for a in np.argsort(axes))
     return Operation(
         "transpose",
@@ -290,13 +290,14 @@ def _one_hot(target: Node, z: Node) -> Node:
         if target.shape == z.shape:
             return target
         if target.shape != z.shape[:-1]:
-            raise ValueError("targets must be one class number or one row for each row of scores")
+            raise ValueError(
+                f"targets has shape {target.shape}; expected {z.shape[:-1]} or {z.shape}"
+            )
         n_classes = z.shape[-1]
         wrong = (target != np.floor(target)) | (target < 0) | (target >= n_classes)
         if wrong.any():
             raise ValueError(
-                f"class numbers must be whole and from 0 to {n_classes - 1}, "
-                f"got {target[wrong][0]:g}"
+                f"targets holds {target[wrong][0]:g}; expected classes 0 to {n_classes - 1}"
             )
         return np.asarray(target[..., None] == np.arange(n_classes), dtype=z.dtype)
 

@@ -96,9 +96,9 @@ def net(net: Net, x: Node) -> NetNode:
     """
     for method in ("forward", "backward"):
         if not callable(getattr(net, method, None)):
-            raise TypeError(f"net must have forward and backward, {net!r} lacks {method}")
+            raise TypeError(f"net is {net!r}; expected an object with forward and backward")
     if not isinstance(x, Node):
-        raise TypeError(f"x must be a node, got {x!r}")
+        raise TypeError(f"x is {x!r}; expected a node")
     return NetNode(net, x)
 
 
@@ -132,21 +132,26 @@ class GraphLayer(Parameters):
 
     def __init__(self, output: Node, x: Placeholder) -> None:
         if not isinstance(output, Node):
-            raise TypeError(f"output must be a node, got {output!r}")
+            raise TypeError(f"output is {output!r}; expected a node")
         if not isinstance(x, Placeholder):
-            raise TypeError(f"x must be a placeholder, got {x!r}")
+            raise TypeError(f"x is {x!r}; expected a placeholder")
         order = topological([output])
         if x not in order:
-            raise ValueError(f"output {output.label!r} does not depend on x, {x.label!r}")
+            raise ValueError(
+                f"output is {output.label!r}; expected a node that depends on {x.label!r}"
+            )
         others = [n for n in order if isinstance(n, Placeholder) and n is not x]
         if others:
-            raise ValueError(f"a layer has one input, {x.label!r}; also got {others[0].label!r}")
+            raise ValueError(
+                f"output depends on {others[0].label!r}; expected no placeholder but {x.label!r}"
+            )
         self.output = output
         self.x = x
         super().__init__(n for n in order if isinstance(n, Variable))
         self._dy = Placeholder("dy")
         self._slopes = gradients(output, [x, *self.variables], dy=self._dy)
         self._backward_order = topological(self._slopes)
+        self._dx_order = topological(self._slopes[:1])
         # One forward reads the constants of both passes, so that backward adds to its values.
         self._order = order + [n for n in self._backward_order if isinstance(n, Constant)]
         self._values: dict[Node, Array] = {}
@@ -207,14 +212,15 @@ class GraphLayer(Parameters):
             There was no forward before.
         """
         if not self._values:
-            raise RuntimeError("backward needs a forward before it")
+            raise RuntimeError(f"backward of {self.output!r} before forward")
         y = self._values[self.output]
         if np.shape(dy) != y.shape:
-            raise ValueError(f"dy must have the output's shape {y.shape}, got {np.shape(dy)}")
+            raise ValueError(f"dy has shape {np.shape(dy)}; expected {y.shape}, the output's")
         values = {**self._values, self._dy: np.asarray(dy, dtype=y.dtype)}
-        evaluate(self._backward_order, values)
-        dx, *slopes = (values[slope] for slope in self._slopes)
-        self.take(slopes)
+        evaluate(self._backward_order if self.trainable else self._dx_order, values)
+        dx = values[self._slopes[0]]
+        if self.trainable:
+            self.take(values[slope] for slope in self._slopes[1:])
         return np.array(dx, dtype=_dtype(dy))
 
     def n_out(self, n_in: int) -> int:

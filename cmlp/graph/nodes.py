@@ -174,7 +174,7 @@ class Variable(Node):
         array, _ = read_array(value, f"variable {self.label!r}")
         if array.shape != self._value.shape:
             raise ValueError(
-                f"variable {self.label!r} has shape {self._value.shape}, got {array.shape}"
+                f"value of {self.label!r} has shape {array.shape}; expected {self._value.shape}"
             )
         self._value[...] = array
 
@@ -199,11 +199,11 @@ class Placeholder(Node):
 
     def __init__(self, name: str, shape: tuple[int | None, ...] | None = None) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"name of a placeholder must be a string, got {name!r}")
+            raise TypeError(f"name is {name!r}; expected a string")
         if shape is not None and not (
             isinstance(shape, tuple) and all(n is None or is_int(n) for n in shape)
         ):
-            raise TypeError(f"shape of placeholder {name!r} must be a tuple of int, got {shape!r}")
+            raise TypeError(f"shape is {shape!r}; expected a tuple of int and None")
         super().__init__("placeholder", name=name)
         self.shape = shape
 
@@ -267,7 +267,7 @@ def read_array(value: ArrayLike, what: str) -> tuple[Array, np.dtype[Any] | None
     except ValueError as error:  # rows of unequal length
         raise ValueError(f"{what} is not an array of numbers: {error}") from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{what} must hold real numbers, got dtype {array.dtype}")
+        raise TypeError(f"{what} has dtype {array.dtype}; expected real numbers")
     if not hasattr(value, "dtype") or array.dtype.kind != "f":
         return array, None
     return array, np.dtype(np.float32 if array.dtype == np.float32 else np.float64)

@@ -52,12 +52,24 @@ class Parameters(Declared):
         self._variables: dict[str, Variable] = {}
         for i, variable in enumerate(variables):
             if not isinstance(variable, Variable):
-                raise TypeError(f"variables must hold variables, got {variable!r}")
+                raise TypeError(f"variables holds {variable!r}; expected variables")
             name = variable.name or f"variable{i}"
             if name in self._variables:
-                raise ValueError(f"two variables have the name {name!r}")
+                raise ValueError(f"variables has the name {name!r} twice; expected different names")
             self._variables[name] = variable
         self._gradients = {name: np.zeros_like(v.value) for name, v in self._variables.items()}
+        self._trainable = True
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the variables; where not, no gradient is computed for them."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = checks.flag(value, "trainable")
+        if not value:
+            self.take(np.zeros_like(dw) for dw in self._gradients.values())
 
     @property
     def variables(self) -> list[Variable]:
@@ -164,7 +176,7 @@ def minimize(
         The loss or a gradient is not finite. The variables keep the last step before.
     """
     if not isinstance(loss, Node):
-        raise TypeError(f"loss must be a node, got {loss!r}")
+        raise TypeError(f"loss is {loss!r}; expected a node")
     if variables is None:
         variables = [n for n in topological([loss]) if isinstance(n, Variable)]
     net = Parameters(as_nodes(variables, "variables"))
@@ -178,7 +190,7 @@ def minimize(
         values = read_leaves(order, feed)
         evaluate(order, values)
         if values[loss].size != 1:
-            raise ValueError(f"loss {loss.label!r} must be a scalar, got {values[loss].shape}")
+            raise ValueError(f"loss has shape {values[loss].shape}; expected a scalar")
         losses.append(values[loss].item())
         if not all(np.isfinite(values[n]).all() for n in (loss, *slopes)):
             raise DivergenceError(

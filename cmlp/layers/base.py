@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+from contextlib import suppress
+from os import urandom
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -24,24 +25,28 @@ class PythonLayer(Protocol):
     def backward(self, dy: Array) -> Array: ...
 
 
-# Places of layers that are used alone: far behind those in nets.
-_PLACES_ALONE = cycle(range(1 << 12, 1 << 16))
-
-
 class Layer(Declared):
     """Base of the built-in layers.
 
     A layer has its values once it is built: by the `Sequential` it is put into, by its first
     ``forward``, or by ``build``.  Its settings are fixed.
+
+    Attributes
+    ----------
+    draws : bool
+        Whether it draws random numbers in training.
     """
 
     rectifies: ClassVar[bool] = False
     """It passes large positive inputs and limits negative ones: `He` weights suit it."""
+    draws: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self._cores: list[_core.Layer] = []
         self._pending: dict[str, Any] = {}
         self._trainable = True
+        self._stream: int | None = None  # seed of what it draws when it is used alone
+        self._passes = 0  # in training, when it is used alone
         self._alone: Segment | None = None
 
     def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
@@ -77,21 +82,6 @@ class Layer(Declared):
         return list(self._cores)
 
     @property
-    def trainable(self) -> bool:
-        """Whether training changes the parameters; True at first.
-
-        Those of a frozen layer stay as they are and cost no gradient, which reads as zeros.  It
-        is not saved in files.
-        """
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = checks.flag(value, "trainable")
-        for core in self._cores:
-            core.trainable = self._trainable
-
-    @property
     def n_in(self) -> int | None:
         """Inputs, or None if not known yet."""
         return None if self.core is None else self.core.n_in
@@ -108,8 +98,28 @@ class Layer(Declared):
 
     @property
     def n_parameters(self) -> int:
-        """Number of trainable values; 0 before it is built."""
+        """Number of values; 0 before it is built."""
         return 0 if self.core is None else self.core.n_parameters
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the parameters.
+
+        Those of a frozen layer (False) cost no gradient, which is zero, and are left alone by
+        every optimizer, decay included; prediction and the gradient by the inputs are the same.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = checks.flag(value, "trainable")
+        for core in self._cores:
+            core.trainable = self._trainable
+
+    @property
+    def last_batch(self) -> int | None:
+        """Rows of the last backward pass, alone or in a net; None before one."""
+        return None if self.core is None else int(self.core.weight_sum) or None
 
     def build(
         self,
@@ -159,6 +169,8 @@ class Layer(Declared):
                 core.set(name, self._initial(name, shape, generator, dtype, followed_by))
         self._cores, self._pending = cores, {}
         self.trainable = self._trainable
+        if self.draws:
+            self._stream = _stream_from(rng)
         return self
 
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
@@ -180,9 +192,10 @@ class Layer(Declared):
             rows = checks.as_rows(a, "x", "float64", self.n_in, finite=False)
             self.build(rows.shape[1], checks.dtype_for(a))
         if self._alone is None:
-            # A stream of its own, or two layers alone would draw the same.
-            self._alone = Segment([self], first_layer=next(_PLACES_ALONE))
-        return self._alone.forward(x, training)
+            self._alone = Segment([self], seed=self._stream or 0)
+        y = self._alone.forward(x, training, self._passes)
+        self._passes += training
+        return y
 
     def backward(self, dy: ArrayLike) -> Array:
         """dL/dx of the last ``forward``; dL/dw and dL/db are kept as gradients.
@@ -266,12 +279,50 @@ def make_generator(rng: Generator | int | None) -> Generator:
     return rng if isinstance(rng, Generator) else Generator(Philox(rng))
 
 
+def fresh_seed() -> int:
+    """A seed from the system's entropy."""
+    return int.from_bytes(urandom(8), "little")
+
+
+def _stream_from(rng: Generator | int | None) -> int:
+    """A seed of one's own, from a generator whose next numbers stay the same."""
+    if rng is None:
+        return fresh_seed()
+    source = make_generator(rng)
+    with suppress(TypeError):  # a seed that can't be split: draw from the generator itself
+        source = source.spawn(1)[0]
+    return int(source.integers(2**64, dtype=np.uint64))
+
+
 def checked_values(value: ArrayLike, name: str, shape: tuple[int, ...], dtype: str) -> Array:
     """Finite numbers of this shape as an array of ``dtype``."""
     a = checks.as_float(value, name, dtype)
     if a.shape != shape:
         raise ValueError(f"{name} has shape {a.shape}; expected {shape}")
     return a
+
+
+def is_trainable(layer: Any) -> bool:
+    """Whether training changes a layer of any kind; those of users may say ``trainable``."""
+    return bool(getattr(layer, "trainable", True))
+
+
+def own_parameters(layer: Any) -> dict[str, Array]:
+    """The arrays of a layer written by a user, which are changed in place; none if it has none."""
+    found: dict[str, Array] = layer.parameters() if hasattr(layer, "parameters") else {}
+    return found
+
+
+def own_gradients(layer: Any) -> dict[str, Array]:
+    """Their gradients, in the same order; zeros where the layer is frozen."""
+    parameters = own_parameters(layer)
+    if not is_trainable(layer):
+        return {name: np.zeros_like(w) for name, w in parameters.items()}
+    gradients = layer.gradients() if parameters else {}
+    missing = [name for name in parameters if name not in gradients]
+    if missing:
+        raise ValueError(f"gradients() of {layer!r} has no {missing[0]!r}")
+    return {name: gradients[name] for name in parameters}
 
 
 def width_after(layer: Any, n_in: int | None) -> int | None:

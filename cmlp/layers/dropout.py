@@ -20,6 +20,7 @@ class Dropout(Layer):
     """
 
     activation = "identity"
+    draws = True
     rate: float
 
     def __init__(self, rate: float = 0.5) -> None:

@@ -1,4 +1,4 @@
-"""The parameters of a net's layers as one vector: layer after layer, each in the order it names."""
+"""The parameters of a net as one vector: layer after layer, part after part."""
 
 from __future__ import annotations
 
@@ -9,59 +9,77 @@ import numpy as np
 
 from .. import _core
 from ..checks import Array
-from .base import Layer
+from .base import own_gradients, own_parameters
+from .segment import Segment
 
 
 class Flat:
-    """Access to all parameters at once; one pass in the core where every layer is built in.
+    """A net's parameters in the order of `Sequential.get_flat`.
 
     Parameters
     ----------
-    layers : sequence of Layer, or objects with ``parameters`` and ``gradients``
+    parts : sequence of Segment or layer in Python
     dtype : {"float32", "float64"}
-    join : bool
-        Move the parameters into one block of memory.  Nobody else may use the layers meanwhile.
     """
 
-    def __init__(self, layers: Sequence[Any], dtype: str, join: bool) -> None:
-        self.layers, self.dtype = layers, dtype
-        built_in = all(isinstance(layer, Layer) for layer in layers)
-        cores = [core for layer in layers for core in layer.cores] if built_in else []
-        self.core = _core.LayerList(cores) if cores else None
-        if self.core is not None and join:
-            self.core.join()
+    def __init__(self, parts: Sequence[Any], dtype: str) -> None:
+        self.dtype = dtype
+        self.blocks = [
+            _core.LayerList(part.cores) if isinstance(part, Segment) else part for part in parts
+        ]
+
+    def join(self) -> None:
+        """Move the parameters of each run of built-in layers into one block of memory."""
+        for block in self.blocks:
+            if isinstance(block, _core.LayerList):
+                with _core.Hold(block.layers):
+                    block.join()
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each parameter."""
+        found: list[tuple[int, ...]] = []
+        for block in self.blocks:
+            if isinstance(block, _core.LayerList):
+                found += [shape for core in block.layers for shape in core.shapes.values()]
+            else:
+                found += [a.shape for a in own_parameters(block).values()]
+        return found
 
     def get(self, gradients: bool = False) -> Array:
-        """A copy of all parameters, or of all gradients."""
-        if self.core is not None:
-            return self.core.get(gradients)
-        what = "gradients" if gradients else "parameters"
-        found = [getattr(layer, what)() for layer in self.layers if hasattr(layer, what)]
-        vectors = [np.ravel(a) for named in found for a in named.values()]
+        """A copy of all values, or of the gradients of the last backward pass."""
+        vectors: list[Array] = []
+        for block in self.blocks:
+            if isinstance(block, _core.LayerList):
+                vectors.append(block.get(gradients))
+            else:
+                named = own_gradients(block) if gradients else own_parameters(block)
+                vectors += [np.ravel(a) for a in named.values()]
+        if self.is_one_block:
+            return vectors[0]
         return np.concatenate([np.empty(0), *vectors], dtype=self.dtype, casting="same_kind")
 
-    def set(self, v: Array) -> None:
-        """Take all parameters from a checked vector."""
-        if self.core is not None:
-            self.core.set(np.ascontiguousarray(v))
-            return
+    def set(self, values: Array) -> None:
+        """Take a checked vector of all values."""
         start = 0
-        for layer in self.layers:
-            if isinstance(layer, Layer):
-                core = layer.built()
-                for name, shape in core.shapes.items():
-                    stop = start + int(np.prod(shape))
-                    core.set(name, v[start:stop].reshape(shape))
-                    start = stop
-            elif hasattr(layer, "parameters"):
-                for a in layer.parameters().values():
-                    a[...] = v[start : start + a.size].reshape(a.shape)
-                    start += a.size
+        for block in self.blocks:
+            if isinstance(block, _core.LayerList):
+                stop = start + block.n_parameters
+                block.set(values[start:stop])
+                start = stop
+                continue
+            for a in own_parameters(block).values():
+                a[...] = values[start : start + a.size].reshape(a.shape)
+                start += a.size
 
     def lerp(self, other: Flat, tau: float) -> None:
-        """Move the parameters a share of the way to those of a net of the same layers."""
-        mine, theirs = self.get(), other.get()
-        if mine.shape != theirs.shape:
-            raise ValueError(f"other has {theirs.size} parameters; expected {mine.size}")
-        t = mine.dtype.type(tau)
-        self.set((1 - t) * mine + t * theirs.astype(mine.dtype))
+        """Set w to (1 - tau) w + tau w_other, for parameters of the same shapes."""
+        if self.is_one_block and other.is_one_block and self.dtype == other.dtype:
+            self.blocks[0].lerp(other.blocks[0], tau)
+        else:
+            t = np.dtype(self.dtype).type(tau)
+            self.set((1 - t) * self.get() + t * other.get().astype(self.dtype))
+
+    @property
+    def is_one_block(self) -> bool:
+        """Whether all layers are built in."""
+        return len(self.blocks) == 1 and isinstance(self.blocks[0], _core.LayerList)

@@ -22,6 +22,7 @@ class RReLU(Layer):
 
     activation = "rrelu"
     rectifies = True
+    draws = True
     lower: float
     upper: float
 

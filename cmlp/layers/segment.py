@@ -1,4 +1,8 @@
-"""Runs of built layers as compiled plans."""
+"""Runs of built layers as compiled plans.
+
+Layers that draw (`Dropout`, `RReLU`) do so by the seed, their place in the net and the number of
+the draw, so a pass can be repeated, and two layers never draw alike.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,9 @@ class Built(Protocol):
 
 
 class Segment:
-    """A run of built layers as one compiled plan, made anew when a larger batch comes.
+    """A run of built layers as one compiled plan.
+
+    It is made anew when a larger batch comes, or other layers are frozen.
 
     Parameters
     ----------
@@ -55,15 +61,15 @@ class Segment:
         self.dtype = self.cores[0].dtype
         self._n_threads, self._seed, self._room = n_threads, seed, rows
         self._first_layer = first_layer
-        self._trained: list[bool] = []  # the layers that the plan computes gradients for
         self._plan: _core.Plan | None = None
+        self._trained: list[bool] = []
         self._predictor: _core.Plan | None = None
         self._rows = 0
 
     def plan(self, rows: int) -> _core.Plan:
         """The plan for batches of up to ``rows`` rows."""
         trained = [core.trainable for core in self.cores]
-        if self._plan is None or self._plan.batch_size < rows or trained != self._trained:
+        if self._plan is None or self._plan.batch_size < rows or self._trained != trained:
             self._room, self._trained = max(rows, self._room), trained
             self._plan = _core.Plan(
                 self.cores,
@@ -74,11 +80,6 @@ class Segment:
             )
         return self._plan
 
-    def reseed(self, seed: int) -> None:
-        """Draw the masks to come from another seed, if any layer draws."""
-        if any(core.kind in ("dropout", "rrelu") for core in self.cores):
-            self._plan, self._seed = None, seed
-
     @property
     def predictor(self) -> _core.Plan:
         """A plan for ``predict``, which any number of threads may use at once."""
@@ -86,12 +87,21 @@ class Segment:
             self._predictor = _core.Plan(self.cores, 1, n_threads=self._n_threads)
         return self._predictor
 
-    def forward(self, x: ArrayLike, training: bool = False) -> Array:
+    def forward(self, x: ArrayLike, training: bool = False, draw: int = 0) -> Array:
+        """Outputs of some rows; in training the layers draw for the ``draw``-th time."""
         rows = checks.as_rows(x, "x", self.dtype, self.n_in, finite=False)
         self._rows = len(rows)
-        return self.plan(len(rows)).forward(rows, training)
+        plan = self.plan(len(rows))
+        plan.seek(draw)
+        return plan.forward(rows, training)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether any of its parameters is to be trained."""
+        return any(core.trainable and core.n_parameters for core in self.cores)
 
     def backward(self, dy: ArrayLike, need_dx: bool = True) -> Array:
+        """dL/dx, which has no meaning without ``need_dx``; gradients are left in the layers."""
         if self._plan is None or self._rows == 0:
             raise RuntimeError("backward before forward")
         if any(core.activation == "step" for core in self.cores):
@@ -107,5 +117,6 @@ class Segment:
 
     def deltas(self) -> list[float]:
         """Norm of dL/du of each layer in the last ``backward``; NaN where it was left out."""
-        norms = dict(zip(map(id, self.cores), self.plan(self._rows).deltas(), strict=True))
+        found = [] if self._plan is None else self._plan.deltas()
+        norms = dict(zip(map(id, self.cores), found, strict=False))
         return [norms.get(id(layer.core), float("nan")) for layer in self.layers]

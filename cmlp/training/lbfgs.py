@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DivergenceError
+from ..layers.base import is_trainable
 from ..network import Sequential
 from .contract import Call
 from .data import Data
@@ -61,10 +62,10 @@ def take(net: Sequential, w: Vector) -> bool:
 
 
 def decayed(net: Sequential) -> Vector:
-    """1 for each weight in the flat vector, 0 for biases, slopes and frozen layers."""
+    """1 for each weight in the flat vector, 0 for biases, slopes and what is frozen."""
     found = [layer for layer in net.layers if hasattr(layer, "parameters")]
     vectors = [
-        np.full(a.size, float(a.ndim > 1 and getattr(layer, "trainable", True)))
+        np.full(a.size, float(a.ndim > 1 and is_trainable(layer)))
         for layer in found
         for a in layer.parameters().values()
     ]

@@ -6,6 +6,8 @@ the same cursor, and give the mean loss of each epoch they finish.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from typing import Any, Protocol
 
@@ -15,15 +17,13 @@ from numpy.typing import NDArray
 from .. import _core, checks
 from ..checks import Array
 from ..layers import Layer
+from ..layers.base import is_trainable, own_parameters
 from ..layers.passes import run_backward, run_forward, run_predict
 from ..layers.segment import Segment
 from ..losses import Loss
 from ..network import Sequential
 from .data import Data
 from .parts import compiled, in_core, pair
-
-# Seeds of steps are so far apart; 2**64 divided by the golden ratio.
-_ODD = 0x9E3779B97F4A7C15
 
 Rate = float | NDArray[np.float64]
 
@@ -158,8 +158,7 @@ class PythonLoop:
         return losses, "done"
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
-        self.gradients.reseed(self.cursor.step_count)
-        loss = self.gradients.compute(data)
+        loss = self.gradients.compute(data, self.cursor.step_count + 1)
         if isfinite(loss):
             if data.mass() > 0.0:
                 self._update(data, lr, momentum)
@@ -171,15 +170,17 @@ class PythonLoop:
         if in_core(optimizer):
             running = optimizer.state_for(self.net)
             optimizer.apply(self.net, running, lr, momentum, data.mass())
-        elif self.scheduled and hasattr(optimizer, "lr"):
-            base = optimizer.lr
-            optimizer.lr = lr
-            try:
+            return
+        with keeping_frozen(self.net):
+            if self.scheduled and hasattr(optimizer, "lr"):
+                base = optimizer.lr
+                optimizer.lr = lr
+                try:
+                    optimizer.step(self.net)
+                finally:
+                    optimizer.lr = base  # from which the next rates are computed
+            else:
                 optimizer.step(self.net)
-            finally:
-                optimizer.lr = base  # from which the next rates are computed
-        else:
-            optimizer.step(self.net)
 
     def _count(self, data: Data, loss: float) -> None:
         mass = data.mass()
@@ -199,6 +200,21 @@ class PythonLoop:
         if not shuffle:
             return np.arange(n)
         return _core.permutation(n, self.seed, self.cursor.epoch)
+
+
+@contextmanager
+def keeping_frozen(net: Sequential) -> Iterator[None]:
+    """Put frozen parameters back, whatever an optimizer that does not ask for them did."""
+    frozen = [layer for layer in net.layers if not is_trainable(layer)]
+    before = [{k: np.array(a) for k, a in own_parameters(layer).items()} for layer in frozen]
+    yield
+    for layer, values in zip(frozen, before, strict=True):
+        if isinstance(layer, Layer):
+            for name, value in values.items():
+                layer.built().set(name, value)
+        else:
+            for name, a in own_parameters(layer).items():
+                a[...] = values[name]
 
 
 def begin_epoch(cursor: _core.Cursor, epoch: int) -> None:
@@ -222,12 +238,6 @@ class Gradients:
             without_output=isinstance(self.loss, Loss) and pair(parts.net, self.loss) == "fused",
         )
 
-    def reseed(self, step_number: int) -> None:
-        """Make the masks of dropout a function of the seed and this number alone."""
-        for part in self.parts:
-            if isinstance(part, Segment):
-                part.reseed((self.seed + step_number * _ODD) % 2**64)
-
     def outputs(self, x: Array) -> Array:
         """What the loss takes, as in prediction."""
         return run_predict(self.parts, x)
@@ -238,11 +248,14 @@ class Gradients:
             return _core.loss_value(self.loss.name, self.loss.param, y, data.y, data.weight)
         return float(self.loss.forward(y, data.y, data.weight))
 
-    def compute(self, data: Data) -> float:
-        """The mean loss; 0 where all samples have weight 0, and then there is no gradient."""
+    def compute(self, data: Data, draw: int = 0) -> float:
+        """The mean loss; 0 where all samples have weight 0, and then there is no gradient.
+
+        ``draw`` is the number by which dropout draws, in compiled training that of the step.
+        """
         if data.mass() == 0.0:
             return 0.0
-        y = run_forward(self.parts, data.x, training=True)
+        y = run_forward(self.parts, data.x, True, draw)
         if self.in_core:
             dy, loss = self.loss.gradient(y, data.y, data.weight)
         else:

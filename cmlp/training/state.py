@@ -161,7 +161,10 @@ class TrainState:
         """Make all that was compiled anew at its next use."""
         self._loops.clear()
         self._evaluator: Gradients | None = None
-        self._fast: Callable[..., float] | None = None  # a step of the last loop, in the core
+        # a step of the last loop, in the core; the loss's range of targets; its link
+        self._fast: tuple[Callable[..., float], tuple[float, float] | None, str | None] | None = (
+            None
+        )
 
     # ---- where it stands ----
 
@@ -229,7 +232,7 @@ class TrainState:
         if classes is not self.net.classes:
             self.net.classes = classes
         self.net.preprocessing = self.net.preprocessing.named(names)
-        if isinstance(self.loss, Loss) and self.loss.link is not None:
+        if isinstance(self.loss, Loss):
             self.net.link = self.loss.link
 
     def check_same_thread(self) -> None:

@@ -219,13 +219,15 @@ class Trainer(TrainState):
         reason.
         """
         net = self.net
-        if self._fast is None or net.classes is not None or net.preprocessing.scales:
+        if self._fast is None:
+            return None
+        step, limits, link = self._fast
+        if net.classes is not None or net.preprocessing.scales or net.link is not link:
             return None
         try:
-            loss: float = self._fast(x, y, sample_weight, self.optimizer.lr, self.loss.target_range)
+            return step(x, y, sample_weight, self.optimizer.lr, limits)
         except (TypeError, ValueError):
             return None
-        return loss
 
     def _step(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> float:
         if isinstance(self.optimizer, LBFGS):
@@ -242,7 +244,7 @@ class Trainer(TrainState):
             None if momenta is None else float(momenta[0]),
         )
         if isinstance(loop, CompiledLoop) and self._nothing_to_prepare(batch):
-            self._fast = loop.plan.check_and_step
+            self._fast = loop.plan.check_and_step, self.loss.target_range, self.loss.link
         return loss
 
     def _nothing_to_prepare(self, batch: Data) -> bool:

@@ -133,6 +133,10 @@ def net_and_files() -> None:
     assert_type((net.dtype, net.seed), tuple[str, int])
     assert_type((net.n_in, net.n_out), tuple[int | None, int | None])
     assert_type(net.layers, tuple[Any, ...])
+    net.layers[0].trainable = False
+    assert_type((net.trainable, net.n_trainable), tuple[bool, int])
+    net.trainable = True
+    assert_type(net.last_batch, int | None)
     assert_type(net.output_activation, str)
     assert_type(net.probability_link(), str | None)
     assert len(net.split()) > 0
