@@ -149,7 +149,7 @@ def verdicts(files, paths):
 
 
 # What Python checks of labels, and C leaves to whom they concern.
-ONLY_PYTHON = re.compile("classes is|link is")
+ONLY_PYTHON = re.compile("classes is|link is|frozen is")
 
 
 def damaged(folder, seed, count):

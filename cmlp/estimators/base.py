@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from inspect import signature
-from math import inf, isfinite
+from math import inf
 from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.random import RandomState
-from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -31,32 +28,10 @@ from ..training.data import Data
 from . import compat, parameters
 from .bridge import TaskCallbacks
 from .engine import Engine, NotFiniteError
+from .inputs import defaults_of, is_plain, is_plain_target, of_record
 from .online import Features, Single
 from .training import Task, make_data
 from .weights import sizes_of, widths_of
-
-
-def is_stochastic(estimator: Any) -> bool:
-    """Whether the solver takes steps, as ``partial_fit`` needs; AttributeError if it does not."""
-    if estimator.solver == "lbfgs":
-        raise AttributeError("partial_fit needs a stochastic solver; solver is 'lbfgs'")
-    return True
-
-
-def _of_record(name: str) -> Any:
-    """An attribute of a fitted estimator that its engine writes down."""
-
-    def get(self: BaseMLP) -> Any:
-        if self._engine is None or not self._engine.record.has(name):
-            raise AttributeError(f"this {type(self).__name__} has no {name}_ yet")
-        return getattr(self._engine.record, name)
-
-    def put(self: BaseMLP, value: Any) -> None:
-        record = self._with_engine().record
-        record.begun = record.by_steps = True
-        setattr(record, name, value)
-
-    return property(get, put)
 
 
 class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
@@ -70,15 +45,15 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     _numeric: ClassVar[bool] = False
     _engine: Engine | None = None
 
-    n_iter_ = _of_record("n_iter")
-    t_ = _of_record("t")
-    loss_ = _of_record("loss")
-    loss_curve_ = _of_record("loss_curve")
-    best_loss_ = _of_record("best_loss")
-    best_validation_score_ = _of_record("best_validation_score")
-    validation_scores_ = _of_record("validation_scores")
-    validation_loss_curve_ = _of_record("validation_loss_curve")
-    _no_improvement_count = _of_record("idle")  # which scikit-learn's own tests look at
+    n_iter_ = of_record("n_iter")
+    t_ = of_record("t")
+    loss_ = of_record("loss")
+    loss_curve_ = of_record("loss_curve")
+    best_loss_ = of_record("best_loss")
+    best_validation_score_ = of_record("best_validation_score")
+    validation_scores_ = of_record("validation_scores")
+    validation_loss_curve_ = of_record("validation_loss_curve")
+    _no_improvement_count = of_record("idle")  # which scikit-learn's own tests look at
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -131,7 +106,7 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         kind: Any = type(self)
         given = {
             name: value
-            for name, default in _defaults(kind).items()
+            for name, default in defaults_of(kind).items()
             if (value := getattr(self, name)) is not default
         }
         compat.validate_parameter_constraints(
@@ -610,48 +585,3 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-@cache
-def _defaults(kind: type[Any]) -> dict[str, Any]:
-    """The parameters of a class, in scikit-learn's order, and their defaults if they are valid."""
-    parameters = signature(kind.__init__).parameters
-    found = {name: parameters[name].default for name in kind._get_param_names()}
-    for name, default in found.items():
-        try:
-            compat.validate_parameter_constraints(
-                kind._parameter_constraints, {name: default}, caller_name=""
-            )
-        except compat.InvalidParameterError:  # a subclass's
-            found[name] = object()
-    return found
-
-
-def is_plain(X: Any, dtypes: Sequence[Any]) -> bool:
-    """Whether X is a matrix of one of these types that the core takes as it is."""
-    return (
-        type(X) is np.ndarray
-        and X.ndim == 2
-        and X.dtype in dtypes
-        and X.size > 0
-        and X.flags.c_contiguous
-        and X.flags.aligned
-        and is_finite(X)
-    )
-
-
-def is_plain_target(y: Any, n: int) -> bool:
-    """Whether y is a column of n numbers that need no further look."""
-    return (
-        type(y) is np.ndarray
-        and y.shape == (n,)
-        and (y.dtype.kind in "iub" or (y.dtype.kind == "f" and is_finite(y)))
-    )
-
-
-def is_finite(a: Array) -> bool:
-    """Whether there is no NaN or infinity for certain, or nobody wants to know."""
-    if get_config()["assume_finite"]:
-        return True
-    with np.errstate(over="ignore", invalid="ignore"):
-        return isfinite(a.sum())

@@ -18,8 +18,9 @@ from .. import checks
 from ..checks import Array
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..training.data import Data
-from .base import BaseMLP, is_plain_target, is_stochastic
+from .base import BaseMLP
 from .compat import StrOptions, check_partial_fit_first_call, fit_context
+from .inputs import is_plain_target, is_stochastic
 from .online import Features
 from .parameters import CONSTRAINTS, ClassWeight, WeightInit
 from .training import LossScale, Task

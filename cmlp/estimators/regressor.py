@@ -13,8 +13,9 @@ from sklearn.utils.metaestimators import available_if
 from .. import checks
 from ..checks import Array
 from ..training.data import Data
-from .base import BaseMLP, is_finite, is_stochastic
+from .base import BaseMLP
 from .compat import HasMethods, StrOptions, fit_context
+from .inputs import is_finite, is_stochastic
 from .online import Features
 from .parameters import CONSTRAINTS, LOSSES, WeightInit
 from .training import LossScale, Task
