@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import cmlp
-from cmlp import graph, layers, losses, schedules
+from cmlp import graph, layers, losses, optimizers, schedules
 from cmlp.attributes import Declared
 from cmlp.datasets import Standardizer
 from cmlp.export.files import model_about
+from cmlp.layers.activations import KINDS
 
 MODULES = ["graph", "initializers", "layers", "losses", "network", "optimizers", "schedules"]
 
@@ -43,23 +44,12 @@ EXAMPLES = {
     cmlp.Dense: lambda: cmlp.Dense(3, 2).build(rng=0),
     **{
         kind: lambda kind=kind: kind().build(3)
-        for kind in (
-            cmlp.Identity, cmlp.Sigmoid, cmlp.Tanh, cmlp.ReLU, cmlp.LeakyReLU, cmlp.PReLU,
-            cmlp.RReLU, cmlp.ELU, cmlp.GELU, cmlp.SiLU, cmlp.Softplus, cmlp.Softsign, cmlp.Step,
-            cmlp.Softmax, cmlp.Dropout,
-        )
+        for kind in (*KINDS.values(), cmlp.PReLU, cmlp.RReLU, cmlp.Dropout)
     },
-    cmlp.SquaredError: cmlp.SquaredError,
-    cmlp.AbsoluteError: cmlp.AbsoluteError,
-    cmlp.Huber: cmlp.Huber,
-    cmlp.Poisson: cmlp.Poisson,
+    **{kind: kind for kind in (*losses.KINDS.values(), *optimizers.KINDS.values())},
     cmlp.SoftmaxCrossEntropy: lambda: cmlp.SoftmaxCrossEntropy(class_weight={0: 2.0}),
     cmlp.BinaryCrossEntropy: lambda: cmlp.BinaryCrossEntropy(class_weight=[1.0, 2.0]),
     cmlp.SGD: lambda: cmlp.SGD(0.1, momentum=0.9),
-    cmlp.Adam: cmlp.Adam,
-    cmlp.AdamW: cmlp.AdamW,
-    cmlp.RMSprop: cmlp.RMSprop,
-    cmlp.Adagrad: cmlp.Adagrad,
     cmlp.LBFGS: cmlp.LBFGS,
     cmlp.InverseTime: lambda: cmlp.InverseTime(1, 2),
     cmlp.InverseSqrt: cmlp.InverseSqrt,
@@ -247,7 +237,7 @@ def by_fit(net, optimizer):
 
 def rate():
     """One step at the first rate and one at the second, whichever door they go through."""
-    for kind in (cmlp.SGD, cmlp.Adam, cmlp.AdamW, cmlp.RMSprop, cmlp.Adagrad):
+    for kind in optimizers.KINDS.values():
         results = []
         for door in (by_hand, by_train_step, by_fit):
             net, optimizer = build(), kind(lr=0.1)

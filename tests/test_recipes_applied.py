@@ -24,6 +24,7 @@ CLASSES = {
     "An optimizer": "cmlp/optimizers.py",
 }
 CHECKED = ["test_recipes.py", "test_typing.py", "test_import.py", "test_kernels.py"]
+CHECKED += ["test_attributes.py"]
 CHECKED += ["test_core_layers.py", "test_estimators.py", "test_cli.py"]
 ALSO = {
     "An activation": ["activations", "numbers", "layers", "export_c", "export_onnx", "gradients"],
