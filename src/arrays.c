@@ -167,7 +167,7 @@ typedef struct {
     cmlp_loss_args args; /* of the whole batch, rows not padded */
     int loss;
     char *block;
-    double sum;
+    cmlp_sum sum;
 } loss_job;
 
 /* Block by block of rows, padded on the way. */
@@ -190,7 +190,7 @@ static void loss_share(void *ctx, int thread, int n_threads)
         args.labels = args.labels ? args.labels + r0 : NULL;
         args.weight = args.weight ? (const char *)args.weight + r0 * k->size : NULL;
         args.dz = c->args.dz ? dz : NULL;
-        c->sum += k->loss(c->loss, &args);
+        cmlp_sum_add(&c->sum, k->loss(c->loss, &args));
         for (size_t r = 0; args.dz && r < rows; r++)
             memcpy((char *)c->args.dz + (r0 + r) * bytes, dz + r * padded, bytes);
     }
@@ -211,9 +211,10 @@ cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, con
         return status;
     const cmlp_kernels *k = cmlp_kernels_for(shape->dtype);
     size_t ld = cmlp_round_up(shape->n_out, k->vw);
-    double mass = weight ? 0.0 : (double)shape->batch;
+    cmlp_sum weights = {0};
     for (size_t r = 0; weight && r < shape->batch; r++)
-        mass += k->size == sizeof(float) ? (double)((const float *)weight)[r] : ((const double *)weight)[r];
+        cmlp_sum_add(&weights, cmlp_element(k->dtype, weight, r));
+    double weight_sum = weight ? cmlp_sum_value(&weights) : (double)shape->batch;
     loss_job c = {.shape = shape,
                   .args = {.n = shape->n_out,
                            .z = z,
@@ -222,7 +223,7 @@ cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, con
                            .t = t,
                            .ldt = ld,
                            .weight = weight,
-                           .scale = mass > 0.0 ? 1.0 / mass : 0.0,
+                           .scale = weight_sum > 0.0 ? 1.0 / weight_sum : 0.0,
                            .dz = dz,
                            .lddz = ld,
                            .param = param},
@@ -232,7 +233,7 @@ cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, con
         return cmlp_no_memory();
     cmlp_parallel(1, loss_share, &c);
     cmlp_free(c.block);
-    *value = mass > 0.0 ? c.sum / mass : 0.0;
+    *value = weight_sum > 0.0 ? cmlp_sum_value(&c.sum) / weight_sum : 0.0;
     return CMLP_OK;
 }
 

@@ -5,12 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-static double weight_at(const fit *f, size_t sample)
-{
-    return f->plan->layout->k->size == sizeof(float) ? (double)((const float *)f->data->weight)[sample]
-                                                     : ((const double *)f->data->weight)[sample];
-}
-
 static int finite_parameters(const cmlp_plan *plan)
 {
     for (size_t i = 0; i < plan->n_layers; i++) {
@@ -57,9 +51,10 @@ static void prepare(step *st, uint64_t done, const cmlp_cursor *at)
     st->rows = cmlp_min(plan->layout->spec.batch, f->data->n - st->first);
     st->weight_sum = (double)st->rows;
     if (f->data->weight) {
-        st->weight_sum = 0.0;
+        cmlp_sum weights = {0};
         for (size_t r = 0; r < st->rows; r++)
-            st->weight_sum += weight_at(f, sample_at(st, r));
+            cmlp_sum_add(&weights, cmlp_element(plan->layout->k->dtype, f->data->weight, sample_at(st, r)));
+        st->weight_sum = cmlp_sum_value(&weights);
     }
     st->scale = st->weight_sum > 0.0 ? 1.0 / st->weight_sum : 0.0;
     if (!plan->opt) {
@@ -77,10 +72,10 @@ static void prepare(step *st, uint64_t done, const cmlp_cursor *at)
 /* The minibatch's loss, from the blocks' in their order; every thread sums it for itself. */
 static double batch_loss(const step *st)
 {
-    double sum = 0.0;
+    cmlp_sum sum = {0};
     for (size_t b = 0; b < blocks_of(st->rows); b++)
-        sum += st->f->plan->partial[b];
-    return sum;
+        cmlp_sum_add(&sum, st->f->plan->partial[b]);
+    return cmlp_sum_value(&sum);
 }
 
 /* Counts a step in; true at the end of an epoch. */

@@ -80,17 +80,14 @@ enum { N_INITIALIZERS = sizeof initializers / sizeof initializers[0] };
 
 /* Values of one part; the others of a layer draw from streams of their own. */
 static void draw(const initializer *init, const cmlp_part *part, size_t n, uint64_t seed, uint64_t stream,
-                 size_t size, void *values)
+                 cmlp_dtype dtype, void *values)
 {
     double n_out = (double)part->shape[0], n_in = (double)n / n_out, deviation = init->deviation(n_in, n_out);
     for (size_t k = 0; k < n; k++) {
         double u = uniform(seed, stream, k), value = part->start;
         if (part->ndim > 1)
             value = deviation * (init->is_uniform ? sqrt(3.0) * (2.0 * u - 1.0) : normal_quantile(u));
-        if (size == sizeof(float))
-            ((float *)values)[k] = (float)value;
-        else
-            ((double *)values)[k] = value;
+        cmlp_set_element(dtype, values, k, value);
     }
 }
 
@@ -105,7 +102,7 @@ cmlp_status cmlp_layer_init(cmlp_layer *layer, cmlp_initializer init, uint64_t s
         if (!values)
             return cmlp_no_memory();
         draw(&initializers[init], cmlp_layer_part(layer, part), n, seed,
-             CMLP_MOST_PARTS * stream + (uint64_t)part, layer->k->size, values);
+             CMLP_MOST_PARTS * stream + (uint64_t)part, layer->k->dtype, values);
         cmlp_layer_set(layer, part, values);
         free(values);
     }

@@ -39,6 +39,20 @@ cmlp_status cmlp_no_memory(void);
 const cmlp_kernels *cmlp_kernels_for(cmlp_dtype dtype);
 cmlp_status cmlp_check_dtype(cmlp_dtype dtype);
 
+/* Elements of a type known at run time only: for code outside the kernels that sees single numbers. */
+static inline double cmlp_element(cmlp_dtype dtype, const void *values, size_t i)
+{
+    return dtype == CMLP_F32 ? (double)((const float *)values)[i] : ((const double *)values)[i];
+}
+
+static inline void cmlp_set_element(cmlp_dtype dtype, void *values, size_t i, double value)
+{
+    if (dtype == CMLP_F32)
+        ((float *)values)[i] = (float)value;
+    else
+        ((double *)values)[i] = value;
+}
+
 /* ---- processors.c ---- */
 
 /* The number of threads that a call may use now for this wish (0: the default). */

@@ -78,12 +78,8 @@ static void point_into(cmlp_layer *l, home *h)
 
 static void fill(const cmlp_kernels *k, size_t n, double value, void *to)
 {
-    for (size_t j = 0; value != 0.0 && j < n; j++) {
-        if (k->size == sizeof(float))
-            ((float *)to)[j] = (float)value;
-        else
-            ((double *)to)[j] = value;
-    }
+    for (size_t j = 0; value != 0.0 && j < n; j++)
+        cmlp_set_element(k->dtype, to, j, value);
 }
 
 cmlp_status cmlp_layer_new(cmlp_dtype dtype, const cmlp_layer_spec *spec, cmlp_layer **out)

@@ -32,7 +32,7 @@ from cmlp import _core
 DTYPES = ["float32", "float64"]
 DERIVABLE = [name for name in ELEMENTWISE if name != "step"]
 # (batch, n_in, n_out): tile edges of every instruction set lie between these, and those of blocks
-# of 256.
+# of the sums.
 SHAPES = [
     (1, 1, 1),
     (2, 3, 5),
@@ -46,6 +46,9 @@ SHAPES = [
     (300, 19, 100),
     (33, 300, 200),
     (5, 513, 9),
+    (7, 2100, 20),
+    (2100, 7, 20),
+    (7, 20, 2100),
 ]
 FEW_SHAPES = [(1, 1, 1), (13, 17, 31), (49, 33, 65), (7, 300, 5)]
 # (optimizer, settings): every rule by its defaults, and what acts before it.

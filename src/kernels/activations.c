@@ -66,18 +66,20 @@ void CMLP_NAME(softmax)(size_t rows, size_t n, const void *x_, size_t ldx, int a
         v top = vtail(vload(x), 0, n, vset(x[0]));
         for (size_t j = VW; j < n; j += VW)
             top = vmax(top, vtail(vload(x + j), j, n, vset(x[0])));
-        v high = vset(vmax_lane(top)), sum = vset(R(0.0));
-        for (size_t j0 = 0; j0 < n; j0 += SUM_BLOCK * VW) {
-            v part = vset(R(0.0));
-            for (size_t j = j0; j < n && j < j0 + SUM_BLOCK * VW; j += VW) {
+        v high = vset(vmax_lane(top));
+        long_sum sums = {0};
+        for (size_t j = 0; j < n;) {
+            const size_t end = block_end(j, n);
+            v sum = vset(R(0.0));
+            for (; j < end; j += VW) {
                 v e = vtail(t_exp(vload(x + j) - high), j, n, vset(R(0.0)));
-                part += e;
+                sum += e;
                 if (!as_log)
                     vstore(y + j, e);
             }
-            sum += part;
+            add_block(&sums, sum);
         }
-        v total = vset(vsum(sum));
+        v total = vset(vsum(sum_of(&sums)));
         v log_sum = t_log(total), scale = R(1.0) / total;
         for (size_t j = 0; j < n; j += VW) {
             /* The maximum goes first: added to the logarithm it would take its digits. */
@@ -93,14 +95,15 @@ void CMLP_NAME(softmax_back)(size_t rows, size_t n, const void *dy_, size_t ldd,
     for (size_t r = 0; r < rows; r++) {
         const real *dy = (const real *)dy_ + r * ldd, *y = (const real *)y_ + r * ldy;
         real *dx = (real *)dx_ + r * ldx;
-        v dot = vset(R(0.0));
-        for (size_t j0 = 0; j0 < n; j0 += SUM_BLOCK * VW) {
-            v part = vset(R(0.0));
-            for (size_t j = j0; j < n && j < j0 + SUM_BLOCK * VW; j += VW)
-                part += vtail(vload(dy + j) * vload(y + j), j, n, vset(R(0.0)));
-            dot += part;
+        long_sum dots = {0};
+        for (size_t j = 0; j < n;) {
+            const size_t end = block_end(j, n);
+            v dot = vset(R(0.0));
+            for (; j < end; j += VW)
+                dot += vtail(vload(dy + j) * vload(y + j), j, n, vset(R(0.0)));
+            add_block(&dots, dot);
         }
-        v common = vset(vsum(dot));
+        v common = vset(vsum(sum_of(&dots)));
         for (size_t j = 0; j < n; j += VW)
             vstore(dx + j, vtail(vload(y + j) * (vload(dy + j) - common), j, n, vset(R(0.0))));
     }
@@ -134,16 +137,20 @@ void CMLP_NAME(prelu_slope)(size_t rows, size_t n, const void *dy_, size_t ldd, 
     real *dslope = dslope_;
     const v zero = vset(R(0.0));
     for (size_t j = 0; j < n; j += VW) {
-        v sum = accumulate ? vload(dslope + j) : zero;
-        for (size_t r0 = 0; r0 < rows; r0 += SUM_BLOCK) {
-            v part = zero;
-            for (size_t r = r0; r < rows && r < r0 + SUM_BLOCK; r++) {
+        long_sum sums = {0};
+        for (size_t r = 0; r < rows;) {
+            const size_t end = rows - r < SUM_BLOCK ? rows : r + SUM_BLOCK;
+            v sum = zero;
+            for (; r < end; r++) {
                 v x = vtail(vload((const real *)x_ + r * ldx + j), j, n, zero);
-                part += vsel_lt(x, zero, vload((const real *)dy_ + r * ldd + j) * x, zero);
+                sum += vsel_lt(x, zero, vload((const real *)dy_ + r * ldd + j) * x, zero);
             }
-            sum += part;
+            add_block(&sums, sum);
         }
-        vstore(dslope + j, sum);
+        v total = sum_of(&sums);
+        if (accumulate)
+            total += vload(dslope + j);
+        vstore(dslope + j, total);
     }
 }
 
@@ -183,10 +190,19 @@ void CMLP_NAME(lerp)(size_t n, const void *x_, double t_, void *y_)
 double CMLP_NAME(sum_squares)(size_t n, const void *x_)
 {
     const real *x = x_;
-    double sum[8] = {0};
-    for (size_t i = 0; i < n; i++)
-        sum[i % 8] += (double)x[i] * (double)x[i];
-    return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+    double total = 0.0;
+    for (size_t count; n; n -= count, x += count) {
+        double sum[8] = {0};
+        size_t i = 0;
+        count = n < SQUARES_BLOCK ? n : SQUARES_BLOCK;
+        for (; i + 8 <= count; i += 8)
+            for (size_t l = 0; l < 8; l++)
+                sum[l] += (double)x[i + l] * (double)x[i + l];
+        for (; i < count; i++)
+            sum[i % 8] += (double)x[i] * (double)x[i];
+        total += ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+    }
+    return total;
 }
 
 int CMLP_NAME(all_within)(size_t n, const void *x_, double low, double high)

@@ -2,9 +2,10 @@
  *
  * Packed matrix of N columns and K rows: panels of `nr` columns (the last one narrower, N rounded up to
  * whole vectors), each panel K rows of its columns; the panel that starts at column c0 lies at c0 * K.
- * A result's element is summed in blocks of k, each a chain of multiply-adds in order, and the blocks in
- * order, whatever tile it falls into and however the rows are shared out: the same bits for any batch, tile
- * and thread.
+ *
+ * The order in which the terms of a result's element are added is a function of k alone, so that its bits are
+ * the same for any batch, tile and thread: SUM_BLOCK terms in one chain of multiply-adds, such chains' sums
+ * up to PRODUCT_BLOCK or OUTER_BLOCK terms in a second chain, and those in a third.
  */
 #include "kernels.h"
 #include "simd.h"
@@ -25,94 +26,136 @@ INLINE void add_product(const size_t mr, const size_t nv, const real *a, size_t 
         v x = vset(a[i * stride]);
 #pragma GCC unroll 4
         for (size_t j = 0; j < nv; j++)
-            acc[i][j] = vfma(x, row[j], acc[i][j]);
+            if (mr > 1 && nv > 1)
+                ADD_PRODUCT(acc[i][j], x, row[j]);
+            else
+                acc[i][j] = vfma(x, row[j], acc[i][j]);
     }
 }
 
-/* Rows of x lie too far apart for the processor to fetch them by itself. */
-#define ROWS_AHEAD 16
-#define PREFETCHED 3
+INLINE size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
 
-/* c[i][j] = init[j] + sum over p < k of a(i, p) b[p][j] for an mr x nv tile; added to c where `add` says so.
+#define PREFETCHED 3
+/* Addresses made of x are computed behind this: hoisted out of the loop they would take its registers. */
+#define COMPUTE_LATE(x) __asm__("" : "+r"(x))
+
+/* Adds the rows of a tile, which lie ld apart, to the accumulators. */
+INLINE void add_tile(const size_t mr, const size_t nv, const real *from, size_t ld, v acc[MR_MAX][NV_MAX])
+{
+#pragma GCC unroll 12
+    for (size_t i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (size_t j = 0; j < nv; j++)
+            acc[i][j] += vload(from + i * ld + j * VW);
+}
+
+/* c[i][j] = init[j] + sum over p < k of a(i, p) b[p][j] for an mr x nv tile, in blocks of SUM_BLOCK terms.
  * transposed: a(i, p) = a[p * lda + i] (both operands by rows p: the weight gradient), else a[i * lda + p].
- * init: a row of bias or zeros.  c must not overlap a or b.
- * near: where as much as c holds is read next, PREFETCHED times; transposed tiles prefetch it. */
+ * sums: where the blocks are added up, rows ldc apart; where that is not c, c gets the result added.
+ * c must not overlap a or b.
+ * near: prefetch hints, PREFETCHED places of as many vectors as the tile; transposed tiles only; or NULL. */
 INLINE void tile(const size_t mr, const size_t nv, const int transposed, size_t k, const real *restrict a,
-                 size_t lda, const real *restrict b, size_t ldb, const real *init, int add, real *c,
+                 size_t lda, const real *restrict b, size_t ldb, const real *init, real *sums, real *c,
                  size_t ldc, const real *const *near)
 {
-    const size_t step = transposed ? lda : 1, stride = transposed ? 1 : lda;
+    const size_t step = transposed ? lda : 1, stride = transposed ? 1 : lda, hints = near ? mr * nv : 0;
     v acc[MR_MAX][NV_MAX];
 #pragma GCC unroll 12
     for (size_t i = 0; i < mr; i++)
 #pragma GCC unroll 4
         for (size_t j = 0; j < nv; j++)
             acc[i][j] = vload(init + j * VW);
-    for (size_t q = 0; q < k / 4; q++) {
-        if (transposed && q < mr * nv)
+    size_t q = 0;
+    for (int more = 0;; more = 1) {
+        const size_t terms = min_size(SUM_BLOCK, k);
+        for (size_t n = terms / 4; n; n--) {
+            if (transposed) {
+                if (q < hints)
 #pragma GCC unroll 3
-            for (int l = 0; l < PREFETCHED; l++)
-                __builtin_prefetch(near[l] + q * VW, 0, 2);
+                    for (int l = 0; l < PREFETCHED; l++)
+                        __builtin_prefetch(near[l] + q * VW, 0, 2);
+                q++;
+            }
 #pragma GCC unroll 4
-        for (int l = 0; l < 4; l++, a += step, b += ldb) {
-            if (transposed)
-                __builtin_prefetch(a + ROWS_AHEAD * step);
-            add_product(mr, nv, a, stride, b, acc);
+            for (int l = 0; l < 4; l++, a += step, b += ldb) {
+                if (transposed)
+                    __builtin_prefetch(a + ROWS_AHEAD * step);
+                add_product(mr, nv, a, stride, b, acc);
+            }
         }
-    }
-    for (size_t p = k % 4; p; p--, a += step, b += ldb)
-        add_product(mr, nv, a, stride, b, acc);
-    if (add)
+        for (size_t p = terms % 4; p; p--, a += step, b += ldb)
+            add_product(mr, nv, a, stride, b, acc);
+        k -= terms;
+        COMPUTE_LATE(ldc);
+        if (more)
+            add_tile(mr, nv, sums, ldc, acc);
+        if (!k && sums != c)
+            add_tile(mr, nv, c, ldc, acc);
+        real *to = k ? sums : c;
 #pragma GCC unroll 12
         for (size_t i = 0; i < mr; i++)
 #pragma GCC unroll 4
             for (size_t j = 0; j < nv; j++)
-                acc[i][j] += vload(c + i * ldc + j * VW);
+                vstore(to + i * ldc + j * VW, acc[i][j]);
+        if (!k)
+            return;
 #pragma GCC unroll 12
-    for (size_t i = 0; i < mr; i++)
+        for (size_t i = 0; i < mr; i++)
 #pragma GCC unroll 4
-        for (size_t j = 0; j < nv; j++)
-            vstore(c + i * ldc + j * VW, acc[i][j]);
+            for (size_t j = 0; j < nv; j++)
+                acc[i][j] = vset(R(0.0));
+    }
 }
 
-typedef void tile_fn(size_t k, const real *a, size_t lda, const real *b, size_t ldb, const real *init,
-                     int add, real *c, size_t ldc, const real *const *near);
+typedef void rows_fn(size_t k, const real *a, size_t lda, const real *b, const real *init, real *c,
+                     size_t ldc);
+typedef void cols_fn(size_t k, const real *a, size_t lda, const real *b, size_t ldb, real *sums, real *c,
+                     const real *const *near);
+static const real zeros[NV_MAX * VBYTES / sizeof(real)];
 
 #define DEFINE_TILE(mr, nv)                                                                             \
-    static void rows_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, size_t ldb,        \
-                                 const real *init, int add, real *c, size_t ldc,                     \
-                                 const real *const *near)                                               \
+    static void rows_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, const real *init,  \
+                                 real *c, size_t ldc)                                                   \
     {                                                                                                   \
-        (void)ldb, (void)near;                                                                          \
-        tile(mr, nv, 0, k, a, lda, b, nv *VW, init, add, c, ldc, NULL);                                       \
+        tile(mr, nv, 0, k, a, lda, b, nv *VW, init, c, c, ldc, NULL);                                   \
     }                                                                                                   \
     static void cols_##mr##x##nv(size_t k, const real *a, size_t lda, const real *b, size_t ldb,        \
-                                 const real *init, int add, real *c, size_t ldc,                     \
-                                 const real *const *near)                                               \
+                                 real *sums, real *c, const real *const *near)                          \
     {                                                                                                   \
-        tile(mr, nv, 1, k, a, lda, b, ldb, init, add, c, nv *VW, near);                                       \
-        (void)ldc;                                                                                      \
+        tile(mr, nv, 1, k, a, lda, b, ldb, zeros, sums, c, nv *VW, near);                               \
     }
 CMLP_TILES(DEFINE_TILE)
 
 #define ROWS_ENTRY(mr, nv) [nv][mr] = rows_##mr##x##nv,
 #define COLS_ENTRY(mr, nv) [nv][mr] = cols_##mr##x##nv,
-static tile_fn *const rows_tiles[NV_MAX + 1][MR_MAX + 1] = {CMLP_TILES(ROWS_ENTRY)};
-static tile_fn *const cols_tiles[NV_MAX + 1][MR_MAX + 1] = {CMLP_TILES(COLS_ENTRY)};
+static rows_fn *const rows_tiles[NV_MAX + 1][MR_MAX + 1] = {CMLP_TILES(ROWS_ENTRY)};
+static cols_fn *const cols_tiles[NV_MAX + 1][MR_MAX + 1] = {CMLP_TILES(COLS_ENTRY)};
 
-static const real zeros[NV_MAX * VBYTES / sizeof(real)];
-
-INLINE size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
-
-/* Sums of kc terms, in blocks of SUM_BLOCK: a single chain would lose a digit for each hundredfold of terms.
- */
-INLINE void sum_blocks(tile_fn *tile, size_t kc, const real *a, size_t lda, const real *panel, size_t width,
-                       const real *init, int add, real *out, size_t ldc)
+/* The first k <= PRODUCT_BLOCK terms of a panel's columns. */
+INLINE void first_block(size_t m, size_t width, size_t k, const real *a, size_t lda, const real *b,
+                        const real *init, real *c, size_t ldc)
 {
-    size_t terms = min_size(SUM_BLOCK, kc);
-    tile(terms, a, lda, panel, 0, init, add, out, ldc, NULL);
-    for (size_t p = terms; p < kc; p += SUM_BLOCK)
-        tile(min_size(SUM_BLOCK, kc - p), a + p, lda, panel + p * width, 0, zeros, 1, out, ldc, NULL);
+    const size_t mr = tile_rows[width / VW];
+    rows_fn *const *tiles = rows_tiles[width / VW];
+    for (; m >= mr; m -= mr, a += mr * lda, c += mr * ldc)
+        tiles[mr](k, a, lda, b, init, c, ldc);
+    if (m)
+        tiles[m](k, a, lda, b, init, c, ldc);
+}
+
+/* The next ones: their sum is added to c at the end.  Apart, so that short sums need no room for it. */
+static __attribute__((noinline)) void next_block(size_t m, size_t width, size_t k, const real *a, size_t lda,
+                                                 const real *b, real *c, size_t ldc)
+{
+    v sums[MR_MAX * NV_MAX];
+    const size_t mr = tile_rows[width / VW];
+    for (size_t rows; m; m -= rows, a += rows * lda, c += rows * ldc) {
+        rows = min_size(mr, m);
+        rows_tiles[width / VW][rows](k, a, lda, b, zeros, (real *)sums, width);
+        for (size_t i = 0; i < rows; i++)
+            for (size_t j = 0; j < width; j += VW)
+                vstore(c + i * ldc + j, vload(c + i * ldc + j) + sums[(i * width + j) / VW]);
+    }
 }
 
 void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda, const void *b_, size_t nr,
@@ -120,19 +163,15 @@ void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda
 {
     const real *a = a_, *b = b_, *bias = bias_;
     real *c = c_;
-    size_t k0 = 0;
-    do {
-        size_t kc = min_size(PRODUCT_BLOCK, k - k0);
+    for (size_t c0 = 0; c0 < n; c0 += nr)
+        first_block(m, min_size(nr, n - c0), min_size(PRODUCT_BLOCK, k), a, lda, b + c0 * k,
+                    bias ? bias + c0 : zeros, c + c0, ldc);
+    for (size_t k0 = PRODUCT_BLOCK; k0 < k; k0 += PRODUCT_BLOCK)
         for (size_t c0 = 0; c0 < n; c0 += nr) {
-            size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];
-            const real *panel = b + c0 * k + k0 * nv * VW;
-            const real *init = bias && !k0 ? bias + c0 : zeros;
-            for (size_t i = 0; i < m; i += mr)
-                sum_blocks(rows_tiles[nv][min_size(mr, m - i)], kc, a + i * lda + k0, lda, panel, nv * VW,
-                           init, k0 != 0, c + i * ldc + c0, ldc);
+            const size_t width = min_size(nr, n - c0);
+            next_block(m, width, min_size(PRODUCT_BLOCK, k - k0), a + k0, lda, b + c0 * k + k0 * width,
+                       c + c0, ldc);
         }
-        k0 += kc;
-    } while (k0 < k);
 }
 
 /* A panel of k <= OUTER_BLOCK rows of dy, laid end to end. */
@@ -160,9 +199,10 @@ void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, 
 {
     const real *x = x_, *dy = dy_;
     real *g = g_;
+    v sums[MR_MAX * NV_MAX];
     for (size_t k0 = 0; k0 < k; k0 += OUTER_BLOCK) {
         size_t kc = min_size(OUTER_BLOCK, k - k0);
-        int keep = accumulate || k0;
+        int adds = accumulate || k0;
         for (size_t c0 = 0; c0 < n; c0 += nr) {
             size_t nv = min_size(nr, n - c0) / VW, mr = tile_rows[nv];
             const real *panel = dy + k0 * ldd + c0;
@@ -172,38 +212,41 @@ void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, 
                 panel = scratch, ldp = nv * VW;
             }
             for (size_t i = m0; i < m1; i += mr) {
+                cols_fn *tile = cols_tiles[nv][min_size(mr, m1 - i)];
                 real *out = g + c0 * g_rows + (i - g0) * nv * VW;
                 const real *near[PREFETCHED];
-                for (int l = 0; l < PREFETCHED; l++)
-                    near[l] =
-                        prefetch ? (const real *)prefetch->part[l] + c0 * prefetch->rows + i * nv * VW : out;
-                cols_tiles[nv][min_size(mr, m1 - i)](kc, x + k0 * ldx + i, ldx, panel, ldp, zeros, keep, out,
-                                                     0, near);
+                if (prefetch)
+                    for (int l = 0; l < PREFETCHED; l++)
+                        near[l] = (const real *)prefetch->part[l] + c0 * prefetch->rows + i * nv * VW;
+                tile(kc, x + k0 * ldx + i, ldx, panel, ldp, adds ? (real *)sums : out, out,
+                     prefetch ? near : NULL);
             }
         }
     }
 }
 
-/* Four sums a column, of every fourth row each: one chain would wait for its additions.  Blocks of rows are
- * summed apart, as in products. */
+/* Four chains a column, of every fourth row each: one would wait for its additions. */
 void CMLP_NAME(column_sums)(size_t n, size_t k, const void *dy_, size_t ldd, int accumulate, void *db_)
 {
     const real *dy = dy_;
     real *db = db_;
     for (size_t c = 0; c < n; c += VW) {
-        v total = accumulate ? vload(db + c) : vset(R(0.0));
-        for (size_t k0 = 0; k0 < k; k0 += 4 * SUM_BLOCK) {
+        long_sum total = {0};
+        for (size_t p = 0; p < k;) {
+            const size_t end = min_size(p + SUM_BLOCK, k);
             v sum[4] = {vset(R(0.0)), vset(R(0.0)), vset(R(0.0)), vset(R(0.0))};
-            size_t p = k0, end = min_size(k0 + 4 * SUM_BLOCK, k);
             for (; p + 4 <= end; p += 4)
 #pragma GCC unroll 4
                 for (size_t l = 0; l < 4; l++)
                     sum[l] += vload(dy + (p + l) * ldd + c);
             for (; p < end; p++)
                 sum[0] += vload(dy + p * ldd + c);
-            total += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+            add_block(&total, (sum[0] + sum[1]) + (sum[2] + sum[3]));
         }
-        vstore(db + c, total);
+        v sum = sum_of(&total);
+        if (accumulate)
+            sum += vload(db + c);
+        vstore(db + c, sum);
     }
 }
 

@@ -10,9 +10,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../cmlp.h"
+
 #define CMLP_PASTE4(a, b, c, d) a##b##_##c##_##d
 #define CMLP_PASTE(name, isa, type) CMLP_PASTE4(cmlp_, name, isa, type)
 #define CMLP_NAME(name) CMLP_PASTE(name, CMLP_ISA, CMLP_TYPE)
+
+/* A sum of doubles in blocks, as the kernels' own sums are made. */
+typedef struct {
+    double block, total;
+    size_t terms;
+} cmlp_sum;
+
+static inline void cmlp_sum_add(cmlp_sum *s, double x)
+{
+    s->block += x;
+    if (++s->terms % 256 == 0) {
+        s->total += s->block;
+        s->block = 0.0;
+    }
+}
+
+static inline double cmlp_sum_value(const cmlp_sum *s) { return s->total + s->block; }
 
 /* Targets of a loss: exactly one of labels and t is set. */
 typedef struct {
@@ -126,6 +145,7 @@ typedef double cmlp_fma_loop_fn(size_t rounds);
 
 typedef struct {
     const char *isa;
+    cmlp_dtype dtype;
     size_t size;   /* bytes of an element */
     size_t vw;     /* elements of a vector: rows are padded to it */
     size_t nv_max; /* vectors of the widest panel */

@@ -3,7 +3,7 @@
 #include "kernels.h"
 #include "vmath.h"
 
-#include "../cmlp.h"
+#include "../activations.h"
 #include "../losses.h"
 
 INLINE const real *row_of(const void *base, size_t r, size_t ld) { return (const real *)base + r * ld; }
@@ -23,8 +23,6 @@ INLINE v smoothed(const cmlp_loss_args *a, v t)
 
 /* t z, but 0 where t is 0 and z infinite, as in the limit. */
 INLINE v weighted(v t, v z) { return vsel(t == vset(R(0.0)), vset(R(0.0)), t * z); }
-
-#define NARROW 16
 
 /* Up to VW rows from r0 of at most NARROW outputs: turned so that a lane is a row, nothing has to be summed
  * across lanes. */
@@ -83,10 +81,12 @@ static real cross_entropy_row(const cmlp_loss_args *a, size_t r, v lanes)
     v top = vtail(vload(z), 0, a->n, vset(z[0]));
     for (size_t j = VW; j < a->n; j += VW)
         top = vmax(top, vtail(vload(z + j), j, a->n, vset(z[0])));
-    v high = vset(vmax_lane(top)), sums = zero, dots = zero, masses = zero;
-    for (size_t j0 = 0; j0 < a->n; j0 += SUM_BLOCK * VW) {
+    v high = vset(vmax_lane(top));
+    long_sum sums = {0}, dots = {0}, masses = {0};
+    for (size_t j = 0; j < a->n;) {
+        const size_t end = block_end(j, a->n);
         v sum = zero, dot = zero, mass = zero;
-        for (size_t j = j0; j < a->n && j < j0 + SUM_BLOCK * VW; j += VW) {
+        for (; j < end; j += VW) {
             v shifted = vload(z + j) - high, t = target_of(a, r, j, lanes);
             v e = vtail(t_exp(shifted), j, a->n, zero);
             sum += e;
@@ -95,28 +95,29 @@ static real cross_entropy_row(const cmlp_loss_args *a, size_t r, v lanes)
             if (dz)
                 vstore(dz + j, e);
         }
-        sums += sum, dots += dot, masses += mass;
+        add_block(&sums, sum), add_block(&dots, dot), add_block(&masses, mass);
     }
-    real sum = vsum(sums), mass = vsum(masses), weight = weight_of(a, r);
+    real sum = vsum(sum_of(&sums)), mass = vsum(sum_of(&masses)), weight = weight_of(a, r);
     v p = vset(mass / sum), by = vset((real)a->scale * weight);
     for (size_t j = 0; dz && j < a->n; j += VW)
         vstore(dz + j, vtail(vfma(vload(dz + j), p, -target_of(a, r, j, lanes)) * by, j, a->n, zero));
-    return weight * (mass * t_log(vset(sum))[0] - vsum(dots));
+    return weight * (mass * t_log(vset(sum))[0] - vsum(sum_of(&dots)));
 }
 
 /* loss = m log sum e^z - t z, dz = m softmax(z) - t, m the sum of a row's targets: 1 but for odd targets */
 static double softmax_cross_entropy(const cmlp_loss_args *a)
 {
-    v lanes = __builtin_convertvector(vlanes(), v), total = vset(R(0.0));
+    v lanes = __builtin_convertvector(vlanes(), v);
     if (a->n <= NARROW) {
+        long_sum total = {0};
         for (size_t r = 0; r < a->rows; r += VW)
-            total += cross_entropy_narrow(a, r, a->rows - r < VW ? a->rows - r : VW);
-        return (double)vsum(total);
+            add_block(&total, cross_entropy_narrow(a, r, a->rows - r < VW ? a->rows - r : VW));
+        return (double)vsum(sum_of(&total));
     }
-    double sum = 0.0;
+    cmlp_sum sum = {0};
     for (size_t r = 0; r < a->rows; r++)
-        sum += (double)cross_entropy_row(a, r, lanes);
-    return sum;
+        cmlp_sum_add(&sum, (double)cross_entropy_row(a, r, lanes));
+    return cmlp_sum_value(&sum);
 }
 
 #define DEFINE_LOSS(id, name, default_p, on_logits, value, slope)                                       \
@@ -126,21 +127,22 @@ static double softmax_cross_entropy(const cmlp_loss_args *a)
         const cmlp_loss_args copy = *args, *a = &copy;                                                  \
         const v zero = vset(R(0.0)), one = vset(R(1.0)), half = vset(R(0.5)), p = vset((real)a->param); \
         (void)one, (void)half, (void)p;                                                                 \
-        v total = zero;                                                                                 \
+        long_sum total = {0};                                                                           \
         for (size_t r = 0; r < a->rows; r++) {                                                          \
             v w = vset(weight_of(a, r)), by = w * vset((real)a->scale);                                 \
-            for (size_t j0 = 0; j0 < a->n; j0 += SUM_BLOCK * VW) {                                      \
+            for (size_t j = 0; j < a->n;) {                                                             \
+                const size_t end = block_end(j, a->n);                                                  \
                 v sum = zero;                                                                           \
-                for (size_t j = j0; j < a->n && j < j0 + SUM_BLOCK * VW; j += VW) {                     \
+                for (; j < end; j += VW) {                                                              \
                     v z = vload(row_of(a->z, r, a->ldz) + j), t = vload(row_of(a->t, r, a->ldt) + j);   \
                     sum += vtail(w * (value), j, a->n, zero);                                           \
                     if (a->dz)                                                                          \
                         vstore((real *)a->dz + r * a->lddz + j, vtail(by * (slope), j, a->n, zero));    \
                 }                                                                                       \
-                total += sum;                                                                           \
+                add_block(&total, sum);                                                                 \
             }                                                                                           \
         }                                                                                               \
-        return (double)vsum(total);                                                                     \
+        return (double)vsum(sum_of(&total));                                                            \
     }
 CMLP_LOSSES(DEFINE_LOSS)
 
@@ -155,8 +157,6 @@ static double elementwise(int id, const cmlp_loss_args *args)
         return 0.0;
     }
 }
-
-#define PACKED_ROWS 16
 
 /* Rows that fill an eighth of a vector at most, laid end to end: most lanes would compute for nothing. */
 static double packed(int id, const cmlp_loss_args *args, size_t r0, size_t rows)
@@ -187,8 +187,8 @@ double CMLP_NAME(loss)(int id, const cmlp_loss_args *args)
         return softmax_cross_entropy(args);
     if (args->weight || args->n * 8 > VW)
         return elementwise(id, args);
-    double sum = 0.0;
+    cmlp_sum sum = {0};
     for (size_t r = 0; r < args->rows; r += PACKED_ROWS)
-        sum += packed(id, args, r, args->rows - r < PACKED_ROWS ? args->rows - r : PACKED_ROWS);
-    return sum;
+        cmlp_sum_add(&sum, packed(id, args, r, args->rows - r < PACKED_ROWS ? args->rows - r : PACKED_ROWS));
+    return cmlp_sum_value(&sum);
 }

@@ -4,7 +4,6 @@
 
 #include <math.h>
 
-#include "../cmlp.h"
 #include "tiles.h"
 
 #ifdef CMLP_DOUBLE
@@ -38,6 +37,39 @@ static inline real t_exp_scaled(real x, int k) { return (real)ldexpl(expl((long 
 #include "../losses.h"
 #include "../updates.h"
 
+/* A sum in blocks, so that no chain of additions grows with the number of terms. */
+typedef struct {
+    real chain, low, high;
+    size_t terms;
+} long_sum;
+
+/* After each term. */
+static inline void end_term(long_sum *s)
+{
+    if (++s->terms % SUM_BLOCK)
+        return;
+    s->low += s->chain;
+    s->chain = 0;
+    if (s->terms % (SUM_BLOCK * SUM_BLOCKS))
+        return;
+    s->high += s->low;
+    s->low = 0;
+}
+
+static inline void add_term(long_sum *s, real term)
+{
+    s->chain += term;
+    end_term(s);
+}
+
+static inline void add_product(long_sum *s, real a, real b)
+{
+    s->chain = FN(fma)(a, b, s->chain);
+    end_term(s);
+}
+
+static inline real sum_of(const long_sum *s) { return s->high + (s->low + s->chain); }
+
 static size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Element (row, col) of a packed matrix of n columns and k rows. */
@@ -47,15 +79,6 @@ static size_t packed(size_t n, size_t k, size_t nr, size_t row, size_t col)
     return c0 * k + row * min_size(nr, n - c0) + (col - c0);
 }
 
-/* At the end of a block of terms, or of all k, its sum goes to the total. */
-static void add_block(size_t p, size_t k, real *sum, real *total)
-{
-    if ((p + 1) % SUM_BLOCK && p + 1 < k)
-        return;
-    *total += *sum;
-    *sum = 0;
-}
-
 void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda, const void *b_, size_t nr,
                         const void *bias_, void *c_, size_t ldc)
 {
@@ -63,12 +86,10 @@ void CMLP_NAME(product)(size_t m, size_t n, size_t k, const void *a_, size_t lda
     real *c = c_;
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
-            real total = bias ? bias[j] : 0, sum = 0;
-            for (size_t p = 0; p < k; p++) {
-                sum = FN(fma)(a[i * lda + p], b[packed(n, k, nr, p, j)], sum);
-                add_block(p, k, &sum, &total);
-            }
-            c[i * ldc + j] = total;
+            long_sum sum = {.chain = bias ? bias[j] : 0};
+            for (size_t p = 0; p < k; p++)
+                add_product(&sum, a[i * lda + p], b[packed(n, k, nr, p, j)]);
+            c[i * ldc + j] = sum_of(&sum);
         }
 }
 
@@ -87,12 +108,11 @@ void CMLP_NAME(outer)(size_t m0, size_t m1, size_t n, size_t k, const void *x_, 
     real *g = g_;
     for (size_t i = m0; i < m1; i++)
         for (size_t j = 0; j < n; j++) {
-            real *at = g + packed(n, g_rows, nr, i - g0, j), total = accumulate ? *at : 0, sum = 0;
-            for (size_t p = 0; p < k; p++) {
-                sum = FN(fma)(x[p * ldx + i], dy[p * ldd + j], sum);
-                add_block(p, k, &sum, &total);
-            }
-            *at = total;
+            real *at = g + packed(n, g_rows, nr, i - g0, j);
+            long_sum sum = {0};
+            for (size_t p = 0; p < k; p++)
+                add_product(&sum, x[p * ldx + i], dy[p * ldd + j]);
+            *at = accumulate ? *at + sum_of(&sum) : sum_of(&sum);
         }
 }
 
@@ -101,12 +121,10 @@ void CMLP_NAME(column_sums)(size_t n, size_t k, const void *dy_, size_t ldd, int
     const real *dy = dy_;
     real *db = db_;
     for (size_t j = 0; j < n; j++) {
-        real total = accumulate ? db[j] : 0, sum = 0;
-        for (size_t p = 0; p < k; p++) {
-            sum += dy[p * ldd + j];
-            add_block(p, k, &sum, &total);
-        }
-        db[j] = total;
+        long_sum sum = {0};
+        for (size_t p = 0; p < k; p++)
+            add_term(&sum, dy[p * ldd + j]);
+        db[j] = accumulate ? db[j] + sum_of(&sum) : sum_of(&sum);
     }
 }
 
@@ -183,14 +201,13 @@ void CMLP_NAME(softmax)(size_t rows, size_t n, const void *x_, size_t ldx, int a
     for (size_t r = 0; r < rows; r++) {
         const real *x = (const real *)x_ + r * ldx;
         real *y = (real *)y_ + r * ldy;
-        real high = row_max(x, n), total = 0, sum = 0;
-        for (size_t j = 0; j < n; j++) {
-            sum += FN(exp)(x[j] - high);
-            add_block(j, n, &sum, &total);
-        }
-        real log_sum = FN(log)(total);
+        real high = row_max(x, n);
+        long_sum exps = {0};
         for (size_t j = 0; j < n; j++)
-            y[j] = as_log ? (x[j] - high) - log_sum : FN(exp)(x[j] - high) / total;
+            add_term(&exps, FN(exp)(x[j] - high));
+        real sum = sum_of(&exps), log_sum = FN(log)(sum);
+        for (size_t j = 0; j < n; j++)
+            y[j] = as_log ? (x[j] - high) - log_sum : FN(exp)(x[j] - high) / sum;
     }
 }
 
@@ -199,13 +216,11 @@ void CMLP_NAME(softmax_back)(size_t rows, size_t n, const void *dy_, size_t ldd,
 {
     for (size_t r = 0; r < rows; r++) {
         const real *dy = (const real *)dy_ + r * ldd, *y = (const real *)y_ + r * ldy;
-        real dot = 0, sum = 0;
-        for (size_t j = 0; j < n; j++) {
-            sum += dy[j] * y[j];
-            add_block(j, n, &sum, &dot);
-        }
+        long_sum dot = {0};
         for (size_t j = 0; j < n; j++)
-            ((real *)dx_)[r * ldx + j] = y[j] * (dy[j] - dot);
+            add_product(&dot, dy[j], y[j]);
+        for (size_t j = 0; j < n; j++)
+            ((real *)dx_)[r * ldx + j] = y[j] * (dy[j] - sum_of(&dot));
     }
 }
 
@@ -233,13 +248,13 @@ void CMLP_NAME(prelu_slope)(size_t rows, size_t n, const void *dy_, size_t ldd, 
                             int accumulate, void *dslope)
 {
     for (size_t j = 0; j < n; j++) {
-        real total = accumulate ? ((real *)dslope)[j] : 0, sum = 0;
+        real *to = (real *)dslope + j;
+        long_sum sum = {0};
         for (size_t r = 0; r < rows; r++) {
             real x = ((const real *)x_)[r * ldx + j];
-            sum += x < 0 ? ((const real *)dy_)[r * ldd + j] * x : 0;
-            add_block(r, rows, &sum, &total);
+            add_term(&sum, x < 0 ? ((const real *)dy_)[r * ldd + j] * x : 0);
         }
-        ((real *)dslope)[j] = total;
+        *to = accumulate ? *to + sum_of(&sum) : sum_of(&sum);
     }
 }
 
@@ -253,19 +268,19 @@ static real softmax_cross_entropy_row(const cmlp_loss_args *a, size_t r, real sc
 {
     const real *z = (const real *)a->z + r * a->ldz;
     real high = row_max(z, a->n);
-    double sums = 0, dots = 0, masses = 0;
+    long_sum exps = {0}, dot = {0}, targets = {0};
     for (size_t j = 0; j < a->n; j++) {
         real t = target_of(a, r, j);
-        sums += (double)FN(exp)(z[j] - high);
-        dots += t == 0 ? 0 : (double)(t * (z[j] - high));
-        masses += (double)t;
+        add_term(&exps, FN(exp)(z[j] - high));
+        add_term(&dot, t == 0 ? 0 : t * (z[j] - high));
+        add_term(&targets, t);
     }
-    real sum = (real)sums, dot = (real)dots, mass = (real)masses;
+    real sum = sum_of(&exps), mass = sum_of(&targets);
     for (size_t j = 0; a->dz && j < a->n; j++) {
         real p = FN(exp)(z[j] - high) / sum;
         ((real *)a->dz)[r * a->lddz + j] = scale * (mass * p - target_of(a, r, j));
     }
-    return mass * FN(log)(sum) - dot;
+    return mass * FN(log)(sum) - sum_of(&dot);
 }
 
 #define LOSS_CASE(id, name, default_p, on_logits, value, slope)                                         \
@@ -284,21 +299,21 @@ static real element_loss(int id, real z, real t, real p, real *dz)
 
 double CMLP_NAME(loss)(int id, const cmlp_loss_args *a)
 {
-    double total = 0;
+    cmlp_sum total = {0};
     for (size_t r = 0; r < a->rows; r++) {
         real w = a->weight ? ((const real *)a->weight)[r] : 1, scale = w * (real)a->scale;
-        double sum = 0;
+        long_sum sum = {0};
         if (id == CMLP_SOFTMAX_CROSS_ENTROPY)
-            sum = (double)softmax_cross_entropy_row(a, r, scale);
+            sum.high = softmax_cross_entropy_row(a, r, scale);
         for (size_t j = 0; id != CMLP_SOFTMAX_CROSS_ENTROPY && j < a->n; j++) {
             real dz, z = ((const real *)a->z)[r * a->ldz + j], t = ((const real *)a->t)[r * a->ldt + j];
-            sum += (double)element_loss(id, z, t, (real)a->param, &dz);
+            add_term(&sum, element_loss(id, z, t, (real)a->param, &dz));
             if (a->dz)
                 ((real *)a->dz)[r * a->lddz + j] = scale * dz;
         }
-        total += (double)w * sum;
+        cmlp_sum_add(&total, (double)(w * sum_of(&sum)));
     }
-    return total;
+    return cmlp_sum_value(&total);
 }
 
 #define UPDATE_CASE(id, name, slots, body)                                                              \
@@ -352,10 +367,10 @@ void CMLP_NAME(lerp)(size_t n, const void *x, double t_, void *y)
 
 double CMLP_NAME(sum_squares)(size_t n, const void *x)
 {
-    double sum = 0;
+    cmlp_sum sum = {0};
     for (size_t i = 0; i < n; i++)
-        sum += (double)((const real *)x)[i] * (double)((const real *)x)[i];
-    return sum;
+        cmlp_sum_add(&sum, (double)((const real *)x)[i] * (double)((const real *)x)[i]);
+    return cmlp_sum_value(&sum);
 }
 
 int CMLP_NAME(all_within)(size_t n, const void *x, double low, double high)

@@ -114,6 +114,15 @@ INLINE v vhigh(v lo, v x) { return MM(max)(lo, x); }
 INLINE v vsel_lt(v a, v b, v x, v y) { return vsel(a < b, x, y); }
 #endif
 
+/* *sum += a b, in place: left to itself GCC moves some of a tile's sums to other registers and back. */
+#if defined(CMLP_ISA_avx512)
+#define ADD_PRODUCT(sum, a, b) __asm__(PICK("vfmadd231ps", "vfmadd231pd") " %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+#elif defined(CMLP_ISA_avx2)
+#define ADD_PRODUCT(sum, a, b) __asm__(PICK("vfmadd231ps", "vfmadd231pd") " %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
+#else
+#define ADD_PRODUCT(sum, a, b) ((sum) = vfma(a, b, sum))
+#endif
+
 /* Lane i of the result is lane m[i] of a and b laid end to end. */
 INLINE v vshuffle(v a, v b, vi m)
 {
@@ -227,6 +236,28 @@ INLINE real vmax_lane(v x)
         x = vmax(x, vrotate(x, half));
     return x[0];
 }
+
+/* ---- sums of many terms ---- */
+
+/* The sums of blocks of terms, in two levels, so that no chain of additions grows with their number. */
+typedef struct {
+    v low, high;
+    size_t blocks;
+} long_sum;
+
+INLINE void add_block(long_sum *s, v block)
+{
+    s->low += block;
+    if (++s->blocks % SUM_BLOCKS == 0) {
+        s->high += s->low;
+        s->low = vset(R(0.0));
+    }
+}
+
+/* Where the block of a row's columns that starts at column j ends, in a row of n. */
+INLINE size_t block_end(size_t j, size_t n) { return n - j < SUM_VECTORS * VW ? n : j + SUM_VECTORS * VW; }
+
+INLINE v sum_of(const long_sum *s) { return s->high + s->low; }
 
 /* ---- columns of rows in memory, by lanes of 16 bytes ---- */
 

@@ -4,9 +4,11 @@
 #include "tiles.h"
 
 #ifdef CMLP_DOUBLE
-#define SIZE 8
+#define DTYPE CMLP_F64
+#define SIZE sizeof(double)
 #else
-#define SIZE 4
+#define DTYPE CMLP_F32
+#define SIZE sizeof(float)
 #endif
 
 #define TEXT2(x) #x
@@ -14,5 +16,9 @@
 #define ENTRY(name) .name = CMLP_NAME(name),
 
 extern const cmlp_kernels CMLP_NAME(kernels);
-const cmlp_kernels CMLP_NAME(kernels) = {
-    .isa = TEXT(CMLP_ISA), .size = SIZE, .vw = VBYTES / SIZE, .nv_max = NV_MAX, CMLP_KERNEL_LIST(ENTRY)};
+const cmlp_kernels CMLP_NAME(kernels) = {.isa = TEXT(CMLP_ISA),
+                                         .dtype = DTYPE,
+                                         .size = SIZE,
+                                         .vw = VBYTES / SIZE,
+                                         .nv_max = NV_MAX,
+                                         CMLP_KERNEL_LIST(ENTRY)};

@@ -2,7 +2,6 @@
 #include "kernels.h"
 #include "vmath.h"
 
-#include "../cmlp.h"
 #include "../updates.h"
 
 /* The settings as vectors, made once a call. */

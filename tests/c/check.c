@@ -161,6 +161,7 @@ static int run_set(const char *isa)
     if (cmlp_set_isa(isa) != CMLP_OK)
         return SKIPPED;
     test_kernels();
+    test_sums();
     test_elementwise();
     test_layers();
     test_plans();

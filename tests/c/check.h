@@ -55,6 +55,7 @@ extern size_t allocation_fails;    /* the allocation with this number fails; 0: 
 /* ---- the tests, each for the instruction set in use ---- */
 
 void test_kernels(void);
+void test_sums(void);
 void test_elementwise(void);
 void test_layers(void);
 void test_plans(void);

@@ -9,8 +9,9 @@ typedef struct {
     size_t m, n, k;
 } shape;
 
-static const shape special[] = {{1, 1, 1},    {1, 200, 300}, {12, 48, 256}, {13, 49, 257}, {6, 64, 255},
-                                {7, 65, 513}, {24, 96, 128}, {25, 97, 1},   {33, 8, 16},   {129, 100, 37}};
+static const shape special[] = {{1, 1, 1},     {1, 200, 300}, {12, 48, 256}, {13, 49, 257},
+                                {6, 64, 255},  {7, 65, 513},  {5, 20, 2100}, {13, 70, 1153},
+                                {24, 96, 128}, {25, 97, 1},   {33, 8, 16},   {129, 100, 37}};
 #define N_SPECIAL (sizeof special / sizeof special[0])
 #define N_SHAPES (N_SPECIAL + 70)
 
