@@ -254,7 +254,7 @@ typedef struct {
 /* Reads a net, or that of a checkpoint.  Nothing in a file is trusted: damaged or inconsistent ones give
  * CMLP_E_FORMAT before memory of the size that they claim is allocated, and so do layers written in Python,
  * more than 2^31 parameters, numbers that are not finite.  To be freed by cmlp_model_free, after an error
- * too, which leaves it empty. */
+ * too, which leaves it empty.  Layers that were saved frozen are not trainable. */
 cmlp_status cmlp_load(const char *path, cmlp_model *model);
 void cmlp_model_free(cmlp_model *model);
 /* Writes a net: all of the file or nothing, what was at the path before is replaced at the end. */

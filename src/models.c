@@ -14,7 +14,8 @@
 
 /* What cmlp_model says by itself; `trainer` is a checkpoint's, and of no use to others.  What else a file
  * says of a net is its `about`. */
-static const char *const own_members[] = {"format", "kind", "dtype", "seed", "n_in", "layers", "trainer"};
+static const char *const own_members[] = {"format", "kind",   "dtype",  "seed",
+                                          "n_in",   "layers", "frozen", "trainer"};
 #define N_OWN (sizeof own_members / sizeof own_members[0])
 
 static int is_own(const json *j, size_t name)
@@ -326,6 +327,24 @@ static cmlp_status make_model(reading *r, cmlp_model *model)
     return status;
 }
 
+/* "frozen": positions of the layers that training leaves alone. */
+static cmlp_status read_frozen(const reading *r, cmlp_model *model)
+{
+    const json *j = &r->about;
+    size_t list = cmlp_json_member(j, 0, "frozen");
+    if (!list)
+        return CMLP_OK;
+    if (json_type_of(j, list) != JSON_ARRAY)
+        return bad_member(r, "frozen", "a list of positions of layers");
+    for (size_t at = list + 1; at < j->values[list].next; at = j->values[at].next) {
+        uint64_t i;
+        if (!cmlp_json_whole(j, at, &i) || i >= model->n_layers)
+            return bad_member(r, "frozen", "a list of positions of layers");
+        cmlp_layer_set_trainable(model->layers[i], 0);
+    }
+    return CMLP_OK;
+}
+
 cmlp_status cmlp_load(const char *path, cmlp_model *model)
 {
     NEED(path);
@@ -341,6 +360,8 @@ cmlp_status cmlp_load(const char *path, cmlp_model *model)
         status = find_tensors(&r);
     if (!status)
         status = make_model(&r, model);
+    if (!status)
+        status = read_frozen(&r, model);
     if (status)
         cmlp_model_free(model);
     cmlp_file_close(&r.file);
@@ -442,6 +463,16 @@ static cmlp_status add_about(const char *about, json_text *t)
     return status;
 }
 
+static void describe_frozen(const cmlp_model *model, json_text *t)
+{
+    int n = 0;
+    for (size_t i = 0; i < model->n_layers; i++)
+        if (!cmlp_layer_trainable(model->layers[i]))
+            cmlp_text_print(t, n++ ? ", %zu" : ", \"frozen\": [%zu", i);
+    if (n)
+        cmlp_text_print(t, "]");
+}
+
 static cmlp_status describe(const cmlp_model *model, json_text *t)
 {
     cmlp_text_print(t,
@@ -453,6 +484,7 @@ static cmlp_status describe(const cmlp_model *model, json_text *t)
         describe_layer(&model->layers[i]->spec, t);
     }
     cmlp_text_print(t, "]");
+    describe_frozen(model, t);
     cmlp_status status = add_about(model->about, t);
     cmlp_text_print(t, "}");
     return status || !t->failed ? status : cmlp_no_memory();

@@ -61,12 +61,13 @@ def save_model(path: PathLike, net: Sequential) -> None:
 def model_about(net: Sequential) -> dict[str, Any]:
     """A net without its parameters, as JSON values."""
     classes = None if net.classes is None else net.classes.tolist()
+    frozen = [i for i, layer in enumerate(net.layers) if not is_trainable(layer)]
     return {
         "dtype": net.dtype,
         "seed": net.seed,
         "n_in": net.n_in,
         "layers": [_layer_about(layer) for layer in net.layers],
-        "frozen": [i for i, layer in enumerate(net.layers) if not is_trainable(layer)],
+        **({"frozen": frozen} if frozen else {}),
         "classes": classes,
         "link": net.link,
         "metadata": net.metadata,
