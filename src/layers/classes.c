@@ -10,27 +10,28 @@
 #define NOT_NEGATIVE 0.0, HUGE_VAL, 0, 1
 #define POSITIVE 0.0, HUGE_VAL, 1, 1
 #define BELOW_ONE 0.0, 1.0, 0, 1
+#define NONE .name = NULL
 
 #define FUNCTION(name, id, ...) {name, CMLP_ACTIVATION, id, 0, 0, {{__VA_ARGS__}}}
 #define RECTIFIER(name, id, ...) {name, CMLP_ACTIVATION, id, 1, 0, {{__VA_ARGS__}}}
 #define LAYER(name, kind, widths, ...) {name, kind, CMLP_IDENTITY, 0, widths, {__VA_ARGS__}}
 static const layer_class classes[] = {
-    LAYER("Dense", CMLP_DENSE, 1, {NULL}),
+    LAYER("Dense", CMLP_DENSE, 1, {NONE}),
     LAYER("Dropout", CMLP_DROPOUT, 0, {"rate", 0.5, BELOW_ONE}),
     LAYER("PReLU", CMLP_PRELU, 0, {"init", 0.25, ANY}),
     LAYER("RReLU", CMLP_RRELU, 0, {"lower", 1.0 / 8, NOT_NEGATIVE}, {"upper", 1.0 / 3, NOT_NEGATIVE}),
-    FUNCTION("Identity", CMLP_IDENTITY, NULL),
-    FUNCTION("Sigmoid", CMLP_SIGMOID, NULL),
-    FUNCTION("Tanh", CMLP_TANH, NULL),
-    RECTIFIER("ReLU", CMLP_RELU, NULL),
+    FUNCTION("Identity", CMLP_IDENTITY, NONE),
+    FUNCTION("Sigmoid", CMLP_SIGMOID, NONE),
+    FUNCTION("Tanh", CMLP_TANH, NONE),
+    RECTIFIER("ReLU", CMLP_RELU, NONE),
     RECTIFIER("LeakyReLU", CMLP_LEAKY_RELU, "slope", 0.01, NOT_NEGATIVE),
     RECTIFIER("ELU", CMLP_ELU, "alpha", 1.0, POSITIVE),
-    RECTIFIER("GELU", CMLP_GELU, NULL),
-    RECTIFIER("SiLU", CMLP_SILU, NULL),
-    RECTIFIER("Softplus", CMLP_SOFTPLUS, NULL),
-    FUNCTION("Softsign", CMLP_SOFTSIGN, NULL),
-    FUNCTION("Step", CMLP_STEP, NULL),
-    FUNCTION("Softmax", CMLP_SOFTMAX, NULL),
+    RECTIFIER("GELU", CMLP_GELU, NONE),
+    RECTIFIER("SiLU", CMLP_SILU, NONE),
+    RECTIFIER("Softplus", CMLP_SOFTPLUS, NONE),
+    FUNCTION("Softsign", CMLP_SOFTSIGN, NONE),
+    FUNCTION("Step", CMLP_STEP, NONE),
+    FUNCTION("Softmax", CMLP_SOFTMAX, NONE),
 };
 enum { N_CLASSES = sizeof classes / sizeof classes[0], OTHERS = 4 };
 _Static_assert(N_CLASSES == OTHERS + CMLP_N_ACTIVATIONS, "each activation needs its class here");
