@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import isfinite, isinf
 from typing import Any
 
@@ -322,3 +322,20 @@ def find_classes(value: object, name: str) -> Array | None:
     if y.dtype.kind == "b":
         return np.array([False, True])
     return None
+
+
+def output(out: Any, shape: tuple[int, int | None], dtype: str, x: Array) -> None:
+    """Refuse an ``out`` that cannot be written as it is."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is {type(out).__name__}; expected an ndarray")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"out is {out.dtype} {out.shape}; expected {dtype} {shape}")
+    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
+        raise ValueError("out is not a writeable C-contiguous array; expected one")
+    if np.may_share_memory(out, x):
+        raise ValueError("out overlaps x; expected memory of its own")
+
+
+def unwrapped(given: Sequence[Any]) -> Sequence[Any]:
+    """Arguments that may also be given as one list."""
+    return given[0] if len(given) == 1 and isinstance(given[0], (list, tuple)) else given

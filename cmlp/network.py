@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -45,8 +45,8 @@ class Sequential(Declared):
     Parameters
     ----------
     *layers : Layer, object with forward and backward, or Sequential
-        Widths must chain.  The layers of a net among them are taken one by one; layers that have
-        values already keep them, and are then shared.
+        Or one list of them.  Widths must chain.  The layers of a net among them are taken one by
+        one; layers that have values already keep them, and are then shared.
     dtype : {"float32", "float64"}, default "float32"
     seed : int, optional
         Of the initial values, the order of samples, dropout.  Drawn from the system if None.
@@ -70,6 +70,8 @@ class Sequential(Declared):
     13
     >>> net.predict([[0.0, 1.0], [1.0, 0.0]]).shape
     (2, 1)
+    >>> len(net), net[0].n_out
+    (2, 3)
     """
 
     layers: tuple[Any, ...]
@@ -86,6 +88,7 @@ class Sequential(Declared):
         n_in: int | None = None,
         n_threads: int | None = None,
     ) -> None:
+        layers = tuple(checks.unwrapped(layers))
         self.layers = _flatten(layers)
         self.dtype = checks.float_dtype(dtype)
         self.seed = fresh_seed() if seed is None else checks.seed(seed)
@@ -140,7 +143,23 @@ class Sequential(Declared):
                 parts += found
         return parts
 
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.layers)
+
+    def __getitem__(self, place: int | slice) -> Any:
+        """One layer, or a net of some in a row, which shares their parameters."""
+        if isinstance(place, slice):
+            return Sequential(*self.layers[place], dtype=self.dtype, seed=self.seed)
+        return self.layers[place]
+
     # ---- computing ----
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """Outputs of the net, as `predict` gives them."""
+        return self.predict(x)
 
     def predict(self, x: ArrayLike, out: Array | None = None) -> Array:
         """Outputs of the net; `Dropout` and `RReLU` as in prediction.
@@ -176,7 +195,7 @@ class Sequential(Declared):
             return row
         rows = self._rows(a, allow_empty=True)
         if out is not None:
-            _check_out(out, (len(rows), self.n_out), self.dtype, rows)
+            checks.output(out, (len(rows), self.n_out), self.dtype, rows)
         if not len(rows):
             width = widths_of(self.layers, rows.shape[1])[-1]
             assert width is not None  # that of the input is known
@@ -572,15 +591,3 @@ def _size(layer: Any) -> int:
     if isinstance(layer, Layer):
         return layer.n_parameters
     return sum(int(a.size) for a in own_parameters(layer).values())
-
-
-def _check_out(out: Any, shape: tuple[int, int | None], dtype: str, x: Array) -> None:
-    """Refuse an ``out`` that cannot be written as it is."""
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out is {type(out).__name__}; expected an ndarray")
-    if out.shape != shape or out.dtype != dtype:
-        raise ValueError(f"out is {out.dtype} {out.shape}; expected {dtype} {shape}")
-    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
-        raise ValueError("out is not a writeable C-contiguous array; expected one")
-    if np.may_share_memory(out, x):
-        raise ValueError("out overlaps x; expected memory of its own")

@@ -5,6 +5,7 @@ A callback is any object with some of the methods of `Callback`.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -96,7 +97,8 @@ class _Checked(Callback):
 def _column(monitor: object) -> str | None:
     if monitor is not None and not isinstance(monitor, str):
         raise TypeError(f"monitor is {monitor!r}; expected the name of a column, or None")
-    return monitor
+    # Keras's names
+    return monitor and re.sub("^val_", "validation_", monitor)
 
 
 def _path(path: Any) -> str:

@@ -15,7 +15,7 @@ from ..network import Sequential
 
 _CLASSIFIES = (losses.SoftmaxCrossEntropy, losses.BinaryCrossEntropy)
 
-Validation = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike] | None
+Validation = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike] | float | None
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,34 @@ def check_validation(
         return None
     if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
         raise TypeError(
-            f"validation is {type(validation).__name__}; expected (x, y) or (x, y, sample_weight)"
+            f"validation is {type(validation).__name__}; expected (x, y), (x, y, sample_weight) "
+            "or a share such as 0.1"
         )
     x, y, *weight = validation
     return check(net, loss, classes, x, y, weight[0] if weight else None, "validation ")
+
+
+def divide(
+    net: Sequential, loss: Any, classes: Array | None, data: Data, validation: Validation, seed: int
+) -> tuple[Data, Data | None]:
+    """Samples to train on and those to look at, by the argument ``validation`` of ``fit``."""
+    if isinstance(validation, float):
+        return _hold_out(data, validation, seed)
+    return data, check_validation(net, loss, classes, validation)
+
+
+def _hold_out(data: Data, share: float, seed: int) -> tuple[Data, Data]:
+    """What remains, and a share that the seed draws; both in the order of the data."""
+    share = checks.number(share, "validation", 0.0, 1.0, open_low=True, open_high=True)
+    n = round(share * len(data))
+    if not 0 < n < len(data):
+        raise ValueError(
+            f"validation is {share}, {n} of {len(data)} samples; expected a share that leaves "
+            "some on both sides"
+        )
+    held = np.zeros(len(data), bool)
+    held[np.random.default_rng(seed).permutation(len(data))[:n]] = True
+    return data.take(~held), data.take(held)
 
 
 def _check_regression(loss: Any) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _core
+from .. import _core, checks, losses, optimizers
 from ..layers import Layer
 from ..losses import Loss
 from ..network import Sequential
 from ..optimizers import LBFGS, Optimizer
+
+_OPTIMIZERS: dict[str, type[Any]] = {**optimizers.KINDS, "lbfgs": LBFGS}
 
 # What the core does in place of a built-in loss or optimizer: a class that overrides one of these
 # is the user's own.
@@ -29,12 +31,16 @@ def check_net(net: Any) -> Sequential:
 
 
 def check_loss(loss: Any) -> Any:
-    """Return an object that has what a loss needs."""
+    """Return an object that has what a loss needs; a name stands for a built-in one."""
+    if isinstance(loss, str):
+        return losses.KINDS[checks.choice(loss, "loss", losses.KINDS)]()
     return _with_methods(loss, "loss", ("forward", "backward"))
 
 
 def check_optimizer(optimizer: Any) -> Any:
-    """Return an object that has what an optimizer needs."""
+    """Return an object that has what an optimizer needs; a name stands for a built-in one."""
+    if isinstance(optimizer, str):
+        return _OPTIMIZERS[checks.choice(optimizer, "optimizer", _OPTIMIZERS)]()
     return optimizer if isinstance(optimizer, LBFGS) else _with_methods(
         optimizer, "optimizer", ("step",)
     )  # fmt: skip

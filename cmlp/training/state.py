@@ -37,8 +37,8 @@ class TrainState:
     Parameters
     ----------
     net : Sequential
-    loss : Loss, or object with forward and backward
-    optimizer : Optimizer, LBFGS, or object with step, optional
+    loss : Loss, object with forward and backward, or name of a loss
+    optimizer : Optimizer, LBFGS, object with step, or name of an optimizer, optional
         ``SGD(lr=0.1)`` if None.
     schedule : Schedule or function of the step, optional
     n_threads : int, optional
@@ -129,13 +129,14 @@ class TrainState:
         return found
 
     def _check_loss(self, loss: Any) -> Any:
-        check_pair(self.net, check_loss(loss))
+        loss = check_loss(loss)
+        check_pair(self.net, loss)
         if getattr(self, "loss", loss) is not loss:
             self._call, self._goes_on = None, False  # scores are of another kind now
         return loss
 
     def _check_optimizer(self, optimizer: Any) -> Any:
-        check_optimizer(optimizer)
+        optimizer = check_optimizer(optimizer)
         if self._fitting is not None and isinstance(optimizer, LBFGS) != isinstance(
             self.optimizer, LBFGS
         ):

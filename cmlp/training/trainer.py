@@ -40,9 +40,12 @@ class Trainer(TrainState):
     Parameters
     ----------
     net : Sequential
-    loss : Loss, or object with forward and backward
-    optimizer : Optimizer, LBFGS, or object with step, optional
-        ``SGD(lr=0.1)`` if None.
+    loss : Loss, object with forward and backward, or str
+        A name stands for a loss with its usual settings: "squared_error", "absolute_error",
+        "huber", "poisson", "softmax_cross_entropy", "binary_cross_entropy".
+    optimizer : Optimizer, LBFGS, object with step, or str, optional
+        ``SGD(lr=0.1)`` if None.  A name stands for an optimizer with its usual settings: "sgd",
+        "adam", "adamw", "rmsprop", "adagrad", "lbfgs".
     schedule : Schedule or function of the step, optional
         The learning rate of each iteration (`cmlp.schedules`); the optimizer's if None.
     n_threads : int, optional
@@ -103,8 +106,10 @@ class Trainer(TrainState):
             Samples in a minibatch; the last of an epoch may be smaller.  None: all of them.
         shuffle : bool, default True
             Take the samples in a new order in each epoch; a function of seed and epoch.
-        validation : (x, y) or (x, y, sample_weight), optional
-            Data on which loss and metrics are computed after each epoch.
+        validation : (x, y), (x, y, sample_weight) or float, optional
+            Data on which loss and metrics are computed after each epoch.  A number between 0 and 1
+            is the share of the samples that is held out for it: drawn by ``seed``, and copied, as
+            are those that remain.
         sample_weight : array_like of shape (n,), optional
             The loss of a minibatch is the mean weighted by them.
         callbacks : iterable of Callback
@@ -162,8 +167,8 @@ class Trainer(TrainState):
         known = net.classes if saved is None else saved.net.classes
         classes = data.classes_for(net, loss, known, y)
         trained = data.check(net, loss, classes, x, y, sample_weight)
+        trained, held_out = data.divide(net, loss, classes, trained, validation, self.seed)
         size = len(trained) if batch_size is None else checks.positive_int(batch_size, "batch_size")
-        held_out = data.check_validation(net, loss, classes, validation)
         check_monitor(self.schedule, held_out)
         observers = list(callbacks)
         if checks.flag(progress, "progress"):
