@@ -48,7 +48,7 @@ from .losses import (
     SquaredError,
 )
 from .network import Sequential
-from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from .optimizers import LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from .preprocessing import Preprocessing
 from .schedules import (
     Cosine,
@@ -121,6 +121,7 @@ __all__ = [
     "LBFGS",
     "SGD",
     "AbsoluteError",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",

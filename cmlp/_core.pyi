@@ -122,10 +122,10 @@ class LayerList:
 class State:
     """An optimizer's settings and its state for a list of layers.
 
-    kind: "sgd", "adam", "adamw", "rmsprop", "adagrad".  options, all floats with defaults:
-    momentum, nesterov (0/1), weight_decay, l1, beta1, beta2, eps, rho, clip_value, clip_norm (0:
-    none), decay_over_batch (1: weight_decay and l1 are divided by the rows of the minibatch, or
-    its weight), eps_inside (1: Adam's eps is not scaled by the bias correction).
+    kind: "sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta".  options, all floats with
+    defaults: momentum, nesterov (0/1), weight_decay, l1, beta1, beta2, eps, rho, clip_value,
+    clip_norm (0: none), decay_over_batch (1: weight_decay and l1 are divided by the rows of the
+    minibatch, or its weight), eps_inside (1: Adam's eps is not scaled by the bias correction).
     """
 
     def __new__(cls, layers: Sequence[Layer], kind: str, **options: float) -> Self: ...

@@ -17,7 +17,7 @@ import numpy as np
 
 cnp.import_array()
 
-cdef tuple SLOT_NAMES = (("velocity",), ("m", "v"), ("m", "v"), ("v", "velocity"), ("v",))
+cdef tuple SLOT_NAMES = (("velocity",), ("m", "v"), ("m", "v"), ("v", "velocity"), ("v",), ("v", "u"))
 
 
 # ---- errors ----

@@ -297,13 +297,13 @@ def update(
 
     Parameters
     ----------
-    kind : {"sgd", "adam", "adamw", "rmsprop", "adagrad"}
+    kind : {"sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta"}
     w : ndarray, float32 or float64
         Changed in place.
     dw : array_like of w's shape
     slots : sequence of ndarray of w's shape and type
         Running values, zeros at first, changed in place: [v] for sgd and adagrad, [m, v] for adam
-        and adamw, [s, v] for rmsprop.
+        and adamw, [s, v] for rmsprop, [v, u] for adadelta.
     lr : float
     step : int, default 1
         Number of the step from 1 on, for the bias of adam's means.

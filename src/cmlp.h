@@ -222,8 +222,8 @@ typedef struct {
 
 typedef struct cmlp_optimizer cmlp_optimizer;
 
-/* The usual settings of a kind: beta1 0.9, beta2 0.999, rho 0.9, eps 1e-8 (Adagrad: 1e-10), AdamW's
- * weight_decay 0.01, all others 0. */
+/* The usual settings of a kind: beta1 0.9, beta2 0.999, rho 0.9 (Adadelta: 0.95), eps 1e-8 (Adagrad: 1e-10),
+ * AdamW's weight_decay 0.01, all others 0. */
 cmlp_optimizer_spec cmlp_optimizer_defaults(int kind);
 
 cmlp_status cmlp_optimizer_new(const cmlp_optimizer_spec *spec, cmlp_layer *const *layers, size_t n_layers,

@@ -16,7 +16,9 @@ cmlp_optimizer_spec cmlp_optimizer_defaults(int kind)
                                  .eps = kind == CMLP_ADAGRAD ? 1e-10
                                         : kind == CMLP_SGD   ? 0.0
                                                              : 1e-8,
-                                 .rho = kind == CMLP_RMSPROP ? 0.9 : 0.0};
+                                 .rho = kind == CMLP_RMSPROP    ? 0.9
+                                        : kind == CMLP_ADADELTA ? 0.95
+                                                                : 0.0};
 }
 
 /* A setting's range, from low on; below one, or finite. */
@@ -196,7 +198,7 @@ void cmlp_step_args(const cmlp_optimizer_spec *s, uint64_t t, double lr, double 
         a->decay = decays && s->kind != CMLP_ADAMW ? decay : 0.0;
         a->l1 = decays ? s->l1 * over : 0.0;
         a->beta1 = s->beta1;
-        a->beta2 = s->kind == CMLP_RMSPROP ? s->rho : s->beta2;
+        a->beta2 = s->kind == CMLP_RMSPROP || s->kind == CMLP_ADADELTA ? s->rho : s->beta2;
         a->eps = eps;
         a->shrink = decays && s->kind == CMLP_ADAMW ? lr * decay : 0.0;
         a->clip = s->clip_value;

@@ -19,7 +19,11 @@
     /* s1 <- beta2 s1 + (1 - beta2) g^2; the velocity s2 applies the momentum */                        \
     F(RMSPROP, "rmsprop", 2, s1 = t_fma(beta2, s1, rest2 * g * g);                              \
       s2 = t_fma(momentum, s2, -t_over_root(lr * g, s1, eps)); w = w + s2)                             \
-    F(ADAGRAD, "adagrad", 1, s1 = t_fma(g, g, s1); w = w - t_over_root(lr * g, s1, eps))
+    F(ADAGRAD, "adagrad", 1, s1 = t_fma(g, g, s1); w = w - t_over_root(lr * g, s1, eps))                \
+    /* s1 and s2: running means of the squares of gradients and of steps */                             \
+    F(ADADELTA, "adadelta", 2, s1 = t_fma(beta2, s1, rest2 * g * g);                                    \
+      g = g * t_sqrt((s2 + eps) / (s1 + eps)); s2 = t_fma(beta2, s2, rest2 * g * g);                    \
+      w = t_fma(-lr, g, w))
 
 /* The bias corrections of the step are already folded into lr and eps. */
 #define CMLP_ADAM_STEP                                                                                       \

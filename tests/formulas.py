@@ -303,6 +303,14 @@ def _adagrad(g, slots, s):
     return -s["lr"] * g / (np.sqrt(v) + s["eps"])
 
 
+def _adadelta(g, slots, s):
+    v, u = slots
+    v[...] = s["rho"] * v + (1 - s["rho"]) * g * g
+    d = np.sqrt(u + s["eps"]) / np.sqrt(v + s["eps"]) * g
+    u[...] = s["rho"] * u + (1 - s["rho"]) * d * d
+    return -s["lr"] * d
+
+
 _ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 
 RULES = Table(
@@ -323,6 +331,12 @@ RULES = Table(
             others=({"momentum": 0.5, "rho": 0.8},),
         ),
         "adagrad": Rule(change=_adagrad, slots=("v",), defaults={"eps": 1e-10}),
+        "adadelta": Rule(
+            change=_adadelta,
+            slots=("v", "u"),
+            defaults={"rho": 0.95, "eps": 1e-8},
+            others=({"rho": 0.9, "eps": 1e-3},),
+        ),
     },
 )
 

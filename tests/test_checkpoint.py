@@ -19,6 +19,7 @@ OPTIMIZERS = [
     lambda: cmlp.AdamW(0.01, clip_norm=0.5),
     lambda: cmlp.RMSprop(0.01, momentum=0.5),
     lambda: cmlp.Adagrad(0.1),
+    lambda: cmlp.Adadelta(),
 ]
 SCHEDULES = [None, cmlp.InverseTime(1, 20), cmlp.Halving(0.05), cmlp.Plateau(0.05, patience=0)]
 

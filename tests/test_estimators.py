@@ -209,7 +209,9 @@ def test_loss_of_ones_own(numbers, solver):
 
 
 @pytest.mark.parametrize(
-    "solver", ["adamw", "rmsprop", "adagrad", cmlp.RMSprop(lr=0.01, momentum=0.9)], ids=str
+    "solver",
+    ["adamw", "rmsprop", "adagrad", cmlp.Adadelta(eps=1e-4), cmlp.RMSprop(lr=0.01, momentum=0.9)],
+    ids=str,
 )
 def test_further_solvers_learn(points, solver):
     net = MLPClassifier(20, solver=solver, learning_rate_init=0.05, max_iter=30, random_state=0)

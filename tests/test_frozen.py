@@ -74,6 +74,7 @@ OPTIMIZERS = [
     cmlp.AdamW(0.01, weight_decay=0.1),
     cmlp.RMSprop(0.01, momentum=0.5, weight_decay=0.01),
     cmlp.Adagrad(0.1, weight_decay=0.01),
+    cmlp.Adadelta(weight_decay=0.01),
     UsersSgd(),
 ]
 PARTS = [(0,), (1,), (2,), (4,), (0, 2), (0, 1, 2), (0, 1, 4), (0, 1, 2, 4)]

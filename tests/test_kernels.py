@@ -61,6 +61,7 @@ SETTINGS += [
     ("sgd", {"clip_norm": 0.5}),
     ("adamw", {"weight_decay": 0.01, "beta1": 0.8, "beta2": 0.99}),
     ("adagrad", {"eps": 1e-6}),
+    ("adadelta", {"eps": 1e-6}),
 ]
 
 

@@ -21,6 +21,8 @@ CASES = [
     ("rmsprop", cmlp.RMSprop(0.01)),
     ("rmsprop", cmlp.RMSprop(0.01, rho=0.8, momentum=0.5, eps=1e-4)),
     ("adagrad", cmlp.Adagrad(0.1)),
+    ("adadelta", cmlp.Adadelta()),
+    ("adadelta", cmlp.Adadelta(0.5, rho=0.8, eps=1e-3, weight_decay=0.1)),
 ]
 IDS = [repr(optimizer) for _, optimizer in CASES]
 
@@ -52,6 +54,33 @@ def test_steps_follow_the_formula(kind, optimizer, points):
         _, dw, db = reference.gradients(x, labels)
         updates.step(reference, dw, db)
     np.testing.assert_allclose(net.get_flat(), reference.flat(), rtol=1e-9, atol=1e-11)
+
+
+def convnetjs(p, gradients, rows, rho=0.95, eps=1e-8, l2_decay=0.001):
+    """Adadelta of ConvNetJS's trainer, number by number: sums over a minibatch of some rows."""
+    gsum, xsum = [0.0] * len(p), [0.0] * len(p)
+    for g in gradients:
+        for j in range(len(p)):
+            gij = (l2_decay * p[j] + g[j]) / rows
+            gsum[j] = rho * gsum[j] + (1 - rho) * gij * gij
+            dx = -np.sqrt((xsum[j] + eps) / (gsum[j] + eps)) * gij
+            xsum[j] = rho * xsum[j] + (1 - rho) * dx * dx
+            p[j] += dx
+    return p
+
+
+def test_adadelta_is_that_of_convnetjs(rng):
+    w, sums = rng.normal(size=7), rng.normal(size=(60, 7)) * 10.0 ** rng.integers(-6, 3, (60, 7))
+    expected = convnetjs(list(w), sums.tolist(), rows=20)
+    layer = cmlp.Dense(7, 1, bias=False)
+    net = cmlp.Sequential(layer, dtype="float64", seed=0)
+    layer.weight = w[None, :]
+    optimizer = cmlp.Adadelta(weight_decay=0.001, decay_over_batch=True)
+    for g in sums:
+        net.forward(np.tile(g / 20, (20, 1)))
+        net.backward(np.full((20, 1), 1 / 20))
+        optimizer.step(net)
+    np.testing.assert_allclose(layer.weight[0], expected, rtol=1e-12)
 
 
 class Linear:
@@ -125,7 +154,7 @@ def over(rows, kind, **decay):
 
 
 class TestDecayOverBatch:
-    KINDS = (cmlp.SGD, cmlp.Adam, cmlp.AdamW, cmlp.RMSprop, cmlp.Adagrad)
+    KINDS = tuple(optimizers.KINDS.values())
 
     def weights(self, points, optimizer, door, python):
         """Weights after steps with minibatches of different sizes."""
@@ -233,7 +262,7 @@ def test_biases_and_slopes_are_not_decayed():
     net.layers[0].bias = [1.0, 2.0]
     net.forward(np.zeros((1, 3)))
     net.backward(np.zeros((1, 2)))
-    for make_one in (cmlp.SGD, cmlp.AdamW, cmlp.Adam, cmlp.RMSprop, cmlp.Adagrad):
+    for make_one in optimizers.KINDS.values():
         before = net.layers[0].weight
         make_one(lr=0.1, weight_decay=0.5).step(net)
         assert (net.layers[0].weight != before).all()
@@ -303,6 +332,7 @@ class TestSettings:
             (lambda: cmlp.Adam(eps=0), ValueError, "eps is 0"),
             (lambda: cmlp.RMSprop(rho=2), ValueError, "rho is 2"),
             (lambda: cmlp.Adagrad(eps="x"), TypeError, "eps is 'x'"),
+            (lambda: cmlp.Adadelta(rho=1.0), ValueError, "rho is 1.0"),
             (lambda: cmlp.LBFGS(memory=0), ValueError, "memory is 0"),
             (lambda: cmlp.SGD().step([]), ValueError, "net is empty"),
             (lambda: optimizers.from_config({"class": "eval"}), ValueError, "optimizer class"),

@@ -30,6 +30,7 @@ OPTIMIZERS = {
     "adamw": ("adamw", {"weight_decay": 0.01}, 0.01),
     "rmsprop": ("rmsprop", {"momentum": 0.5}, 0.003),
     "adagrad": ("adagrad", {"eps": 1e-6}, 0.03),
+    "adadelta": ("adadelta", {"eps": 1e-4}, 0.5),
     "clip_value": ("sgd", {"momentum": 0.9, "clip_value": 0.01}, 0.1),
     "clip_norm": ("sgd", {"momentum": 0.9, "clip_norm": 0.05}, 0.1),
     "decay over the batch": (

@@ -32,6 +32,7 @@ OPTIMIZERS = [
     ("adamw", {"weight_decay": 0.01, "clip_norm": 0.5}),
     ("rmsprop", {"momentum": 0.3}),
     ("adagrad", {"clip_value": 0.05}),
+    ("adadelta", {"eps": 1e-6}),
 ]
 
 

@@ -49,6 +49,7 @@ OPTIMIZERS = [
     ("adamw", cmlp.AdamW(0.01, weight_decay=0.1)),
     ("rmsprop", cmlp.RMSprop(0.01, momentum=0.5)),
     ("adagrad", cmlp.Adagrad(0.1)),
+    ("adadelta", cmlp.Adadelta()),
 ]
 
 

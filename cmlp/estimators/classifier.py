@@ -40,7 +40,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     activation : str or sequence of str, default "relu"
         Of the hidden layers, one for all or one for each: "identity", "logistic", "tanh", "relu",
         "leaky_relu", "elu", "gelu", "silu", "softplus", "softsign", "softmax".
-    solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop", "adagrad"} or Optimizer, default "adam"
+    solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop", "adagrad", "adadelta"} or Optimizer, \
+            default "adam"
         An optimizer of `cmlp.optimizers` is used as it is: ``alpha``, ``learning_rate_init`` and
         the like then do nothing.
     alpha : float, default 1e-4
@@ -52,7 +53,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         For "sgd": lr, lr / (t + 1) ** power_t after each epoch with t the samples seen, or lr
         divided by 5 whenever there is no progress.
     learning_rate_init : float, default 0.001
-        lr.
+        lr.  "adadelta", which finds the size of its steps itself, wants 1.
     power_t : float, default 0.5
     max_iter : int, default 200
         Most epochs; iterations of "lbfgs".
@@ -78,7 +79,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     beta_1, beta_2 : float in [0, 1), default 0.9 and 0.999
         For "adam" and "adamw".
     epsilon : float, default 1e-8
-        For these, "rmsprop" and "adagrad".
+        For these, "rmsprop", "adagrad" and "adadelta".
     n_iter_no_change : int, default 10
         Epochs in a row that may bring nothing.
     max_fun : int, default 15000

@@ -14,7 +14,8 @@ from ..checks import Array
 from ..layers import Layer
 from ..losses import Loss
 from ..network import Sequential
-from ..optimizers import LBFGS, SGD, NetState
+from ..optimizer_state import NetState
+from ..optimizers import LBFGS, SGD
 from ..schedules import Schedule, ScheduleLike, as_schedule
 from .contract import Call, Progress
 from .data import Data

@@ -32,6 +32,7 @@ static inline real t_exp_scaled(real x, int k) { return (real)ldexpl(expl((long 
 #define t_log1p_unit FN(log1p)
 #define t_tanh FN(tanh)
 #define t_abs FN(fabs)
+#define t_sqrt FN(sqrt)
 #define t_fma FN(fma)
 #include "../activations.h"
 #include "../losses.h"

@@ -202,6 +202,7 @@ INLINE v t_normal_tail(v t, v times)
 #endif
 
 #define t_abs vabs
+#define t_sqrt vsqrt
 #define t_over_root vover_root
 #define t_fma vfma
 #define t_set vset

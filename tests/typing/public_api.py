@@ -183,6 +183,7 @@ def every_optimizer() -> None:
         cmlp.AdamW(weight_decay=0.1),
         cmlp.RMSprop(rho=0.8),
         cmlp.Adagrad(clip_norm=1.0),
+        cmlp.Adadelta(rho=0.9),
     ]
     net = cmlp.Sequential(cmlp.Dense(3, 1), seed=0)
     for optimizer in rows:
