@@ -6,6 +6,7 @@
  *               CMLP_FROM_INPUT: it is a function of s = x
  *   forward     f(x)
  *   derivative  f'(x) in terms of s
+ * Scaled tanh: f' = (2/3) (1.7159 - s^2 / 1.7159).
  * At a kink the derivative is that of the negative side: 0 for ReLU, p for leaky ReLU, s + p for ELU.
  *
  * The same text is compiled for vectors and, in the reference kernels, for scalars: T is the type, t_* are
@@ -31,6 +32,9 @@ enum { CMLP_FROM_OUTPUT, CMLP_FROM_INPUT };
     F(SOFTPLUS, "softplus", CMLP_NO_PARAM, CMLP_FROM_OUTPUT, t_softplus(x), -t_expm1(-s))                         \
     F(SOFTSIGN, "softsign", CMLP_NO_PARAM, CMLP_FROM_OUTPUT, softsign(x),                                             \
       (one - t_abs(s)) * (one - t_abs(s)))                                                              \
+    F(SCALED_TANH, "scaled_tanh", CMLP_NO_PARAM, CMLP_FROM_OUTPUT,                                      \
+      t_tanh(x * R(0.66666666666666666667)) * R(1.7159),                                                \
+      t_fma(s * R(-0.38852302970258562076), s, t_set(R(1.1439333333333333333))))                        \
     F(STEP, "step", CMLP_NO_PARAM, CMLP_FROM_OUTPUT, t_lt(x, zero, zero, t_lt(zero, x + one, one, x)), zero)
 
 #endif

@@ -145,6 +145,13 @@ ACTIVATIONS = Table(
             limits=(-1, 1),
             slopes=(0, 0),
         ),
+        "scaled_tanh": Activation(
+            value=lambda u: 1.7159 * np.tanh(2.0 * u / 3.0),
+            slope=lambda u: 1.7159 * 2.0 / 3.0 * np.cosh(2.0 * u / 3.0) ** -2.0,
+            limits=(-1.7159, 1.7159),
+            slopes=(0, 0),
+            ulp=4.0,
+        ),
         "step": Activation(
             value=lambda u: (u >= 0.0).astype(float), slope=None, limits=(0, 1), slopes=None
         ),

@@ -181,6 +181,8 @@ def test_ranges_and_symmetry(isa, sample):
     for name in ("tanh", "softsign"):
         assert np.abs(y[name]).max() <= 1
         assert np.array_equal(_core.activation_forward(-x, name), -y[name])
+    assert np.abs(y["scaled_tanh"]).max() <= np.float32(1.7159)
+    assert np.array_equal(_core.activation_forward(-x, "scaled_tanh"), -y["scaled_tanh"])
     assert y["sigmoid"].min() >= 0
     assert y["sigmoid"].max() <= 1
     assert y["softplus"].min() >= 0
@@ -191,7 +193,7 @@ def test_ranges_and_symmetry(isa, sample):
         assert (y[name][x < 0] <= 0).all()
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "elu", "softplus", "softsign"])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "scaled_tanh", "elu", "softplus", "softsign"])
 def test_what_rises_in_truth_falls_by_rounding_only(isa, name, sample):
     y = _core.activation_forward(np.sort(sample[0]), name).astype(float)
     assert (np.diff(y) >= -2 * EPS["float32"] * np.abs(y[1:]) - 2.0**-125).all()

@@ -304,7 +304,7 @@ def test_activations():
     assert {name for name, facts in found.items() if not facts["elementwise"]} == {"softmax"}
     for name in ("gelu", "silu"):
         assert found[name]["needs_input"]
-    for name in ("identity", "sigmoid", "tanh", "relu", "elu", "softplus", "softsign"):
+    for name in ("identity", "sigmoid", "tanh", "relu", "elu", "softplus", "scaled_tanh"):
         assert not found[name]["needs_input"]
     assert (found["leaky_relu"]["param"], found["elu"]["param"]) == (0.01, 1.0)
     assert found["tanh"]["param"] is None

@@ -197,6 +197,7 @@ SLOPES_FROM_OUTPUT = {
     "elu": lambda u, y: np.where(u > 0, 1.0, np.exp(np.minimum(u, 0))),
     "identity": lambda u, y: np.ones_like(u),
     "softplus": lambda u, y: sigmoid(u),
+    "scaled_tanh": lambda u, y: 2 / 3 * (1.7159 - y**2 / 1.7159),
     "softsign": lambda u, y: 1 / (1 + abs(u)) ** 2,
 }
 

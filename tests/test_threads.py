@@ -23,7 +23,18 @@ from cmlp import _core
 
 THREADS = (1, 2, 3, 4, 8)
 LOSS = ("softmax_cross_entropy", None)
-HIDDEN = ["relu", "tanh", "gelu", "silu", "sigmoid", "elu", "softplus", "leaky_relu", "softsign"]
+HIDDEN = [
+    "relu",
+    "tanh",
+    "gelu",
+    "silu",
+    "sigmoid",
+    "elu",
+    "softplus",
+    "leaky_relu",
+    "softsign",
+    "scaled_tanh",
+]
 OPTIMIZERS = [
     ("sgd", {"momentum": 0.9, "weight_decay": 1e-3}),
     ("sgd", {"momentum": 0.9, "nesterov": 1.0, "l1": 1e-4}),

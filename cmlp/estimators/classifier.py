@@ -39,7 +39,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Units of the hidden layers.
     activation : str or sequence of str, default "relu"
         Of the hidden layers, one for all or one for each: "identity", "logistic", "tanh", "relu",
-        "leaky_relu", "elu", "gelu", "silu", "softplus", "softsign", "softmax".
+        "leaky_relu", "elu", "gelu", "silu", "softplus", "softsign",
+        "scaled_tanh", "softmax".
     solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop", "adagrad", "adadelta"} or Optimizer, \
             default "adam"
         An optimizer of `cmlp.optimizers` is used as it is: ``alpha``, ``learning_rate_init`` and

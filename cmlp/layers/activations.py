@@ -220,6 +220,23 @@ class Softsign(Activation):
     )
 
 
+class ScaledTanh(Activation):
+    """f(u) = 1.7159 tanh(2u/3); f' = (2/3) (1.7159 - y^2/1.7159).
+
+    f(1) = 1 and f(-1) = -1, and f'' is largest there.  From LeCun, Bottou, Bengio and Haffner,
+    *Gradient-based learning applied to document recognition* (1998), appendix A.
+    """
+
+    activation = "scaled_tanh"
+    forms = Forms(
+        c="return (real)1.7159 * tanh((real)(2.0 / 3.0) * x);",
+        onnx=lambda g, x, _: g.add(
+            "Mul", g.constant(1.7159), g.add("Tanh", g.add("Mul", x, g.constant(2.0 / 3.0)))
+        ),
+        torch=None,
+    )
+
+
 class Step(Activation):
     """f(u) = 1 for u >= 0, else 0.  For prediction: training through it is an error."""
 

@@ -30,6 +30,7 @@ static const layer_class classes[] = {
     RECTIFIER("SiLU", CMLP_SILU, NONE),
     RECTIFIER("Softplus", CMLP_SOFTPLUS, NONE),
     FUNCTION("Softsign", CMLP_SOFTSIGN, NONE),
+    FUNCTION("ScaledTanh", CMLP_SCALED_TANH, NONE),
     FUNCTION("Step", CMLP_STEP, NONE),
     FUNCTION("Softmax", CMLP_SOFTMAX, NONE),
 };

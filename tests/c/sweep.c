@@ -35,6 +35,7 @@ static double gelu(double x) { return 0.5 * x * erfc(x * -0.70710678118654752440
 static double silu(double x) { return x / (1.0 + exp(-x)); }
 static double softplus(double x) { return x < 0.0 ? log1p(exp(x)) : x + log1p(exp(-x)); }
 static double softsign(double x) { return x / (1.0 + fabs(x)); }
+static double scaled_tanh(double x) { return 1.7159 * tanh(x * (2.0 / 3.0)); }
 static double step(double x) { return x < 0.0 ? 0.0 : 1.0; }
 
 /* ---- what is promised ---- */
@@ -66,6 +67,7 @@ static const promise promises[N_FUNCTIONS] = {
     [CMLP_SILU] =       {silu, 0.0, INFINITY,             {2.0,  2.0,  3.3,  2.0,  2.0}},
     [CMLP_SOFTPLUS] =   {softplus, 0.0, INFINITY,         {2.0,  2.0,  3.0,  2.0,  2.0}},
     [CMLP_SOFTSIGN] =   {softsign, -1.0, 1.0,             {2.0,  2.0,  3.0,  2.0,  2.0}},
+    [CMLP_SCALED_TANH] = {scaled_tanh, -1.7159, 1.7159,   {3.0,  4.0,  4.0,  4.0,  4.0}},
     [CMLP_STEP] =       {step, 0.0, 1.0,                  {0.0,  0.0,  0.0,  0.0,  0.0}},
     [EXP] =             {exp, 0.0, INFINITY,              {2.0,  2.0,  3.0,  2.0,  2.0}},
 };

@@ -67,6 +67,7 @@ def every_layer() -> None:
         cmlp.SiLU(),
         cmlp.Softplus(),
         cmlp.Softsign(),
+        cmlp.ScaledTanh(),
         cmlp.Dropout(0.1),
         cmlp.Dense(4, 4, activation=layers.Tanh(), bias=False),
         cmlp.Step(),
