@@ -115,7 +115,7 @@ cdef extern from "cmlp.h" nogil:
     void cmlp_optimizer_set_steps(cmlp_optimizer *opt, uint64_t steps)
     cmlp_status cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, void *values)
     cmlp_status cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, const void *values)
-    cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr, double weight_sum)
+    cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr, size_t rows)
 
     ctypedef struct cmlp_model:
         cmlp_dtype dtype
@@ -144,7 +144,7 @@ cdef extern from "cmlp.h" nogil:
         size_t n
     ctypedef struct cmlp_cursor:
         uint64_t epoch, step
-        double loss_sum, weight_sum
+        double loss_sum
     ctypedef struct cmlp_run:
         uint64_t epochs, max_steps
         int shuffle

@@ -85,7 +85,7 @@ class Layer:
     def decays(self) -> dict[str, bool]:
         """Parameter name -> whether weight decay and L1 act on it."""
     @property
-    def weight_sum(self) -> float:
+    def rows(self) -> int:
         """Rows of the minibatch that the gradients are of; 0 before a backward pass."""
     # False: plans and optimizers made from now on leave the layer alone; its gradients are zeros.
     trainable: bool
@@ -125,7 +125,7 @@ class State:
     kind: "sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta".  options, all floats with
     defaults: momentum, nesterov (0/1), weight_decay, l1, beta1, beta2, eps, rho, clip_value,
     clip_norm (0: none), decay_over_batch (1: weight_decay and l1 are divided by the rows of the
-    minibatch, or its weight), eps_inside (1: Adam's eps is not scaled by the bias correction).
+    minibatch), eps_inside (1: Adam's eps is not scaled by the bias correction).
     """
 
     def __new__(cls, layers: Sequence[Layer], kind: str, **options: float) -> Self: ...
@@ -138,10 +138,10 @@ class State:
     def get_slots(self) -> dict[str, _Array]:
         """Name -> flat vector in the order of the parameters ("velocity", "m", "v", ...)."""
     def set_slots(self, slots: dict[str, _Array]) -> None: ...
-    def step(self, lr: float, weight_sum: float = 1.0) -> None:
+    def step(self, lr: float, rows: int = 1) -> None:
         """One update of every trainable layer from the gradients that backward left in it.
 
-        weight_sum: of the minibatch they are of, its rows where samples have no weights.
+        rows: of the minibatch they are of.
         """
 
 @final
@@ -161,21 +161,19 @@ class Hold:
 class Cursor:
     """Where training stands; fit and the single steps of a plan move it.
 
-    epoch: epochs done.  step_in_epoch: steps done in the one under way, loss_sum and weight_sum:
-    of these.  step_count: steps in all.
+    epoch: epochs done.  step_in_epoch: steps done in the one under way, loss_sum: of
+    their rows.  step_count: steps in all.
     """
 
     epoch: int
     step_in_epoch: int
     loss_sum: float
-    weight_sum: float
     step_count: int
     def __init__(
         self,
         epoch: int = 0,
         step_in_epoch: int = 0,
         loss_sum: float = 0.0,
-        weight_sum: float = 0.0,
         step_count: int = 0,
     ) -> None: ...
 
@@ -250,7 +248,8 @@ class Plan:
     ) -> float:
         """One minibatch of 1..batch_size rows; the mean loss before the update.
 
-        All numbers are finite.  Without an optimizer there is no update: the gradients are left in
+        sample_weight: factors of the rows' losses, whose sum is divided by the rows.  All numbers
+        are finite.  Without an optimizer there is no update: the gradients are left in
         the layers.
         """
     def check_and_step(
@@ -271,10 +270,11 @@ class Plan:
         y: int | float | _Array,
         lr: float,
         limits: tuple[float, float] | None = None,
+        weight: float = 1.0,
     ) -> float:
         """The same for one row (n_in,), y a label, a number (one output) or a row (n_out,).
 
-        limits: None: y is not checked, whatever it is.
+        limits: None: y is not checked, whatever it is.  weight: factor of the loss, >= 0.
         """
     def predict_one(self, x: _Array, out: _Array | None = None, logits: bool = False) -> _Array:
         """Outputs (n_out,) of one row (n_in,)."""
@@ -295,7 +295,7 @@ class Plan:
 def loss_value(
     name: str, param: float | None, y: _Array, t: _Array, w: _Array | None = None
 ) -> float:
-    """Mean loss of logits (or outputs) y against int64 labels or rows t."""
+    """Mean over the rows of w times the loss of logits (or outputs) y against labels or rows t."""
 
 def loss_delta(
     name: str,

@@ -214,7 +214,7 @@ cdef class Layer:
     cdef cmlp_dtype type
     cdef readonly str kind
     cdef readonly str activation
-    cdef readonly double weight_sum
+    cdef readonly Py_ssize_t rows
 
     def __cinit__(self, str kind, n_in, n_out, dtype="float32", str activation="identity", param=None, bint bias=True):
         cdef int number = cmlp_layer_kind_id(kind.encode())
@@ -511,12 +511,13 @@ cdef class State:
         for slot, name in enumerate(names):
             check(cmlp_optimizer_set_slot(self.ptr, slot, cnp.PyArray_DATA(<cnp.ndarray>flat[name])))
 
-    def step(self, double lr, double weight_sum=1.0):
+    def step(self, double lr, rows=1):
         check_rate("lr", lr)
         check_not_held(self.layers)
+        cdef size_t of = whole("rows", rows, 2**40)
         cdef cmlp_status status
         with nogil:
-            status = cmlp_optimizer_step(self.ptr, lr, weight_sum)
+            status = cmlp_optimizer_step(self.ptr, lr, of)
         check(status)
 
 

@@ -14,27 +14,27 @@ cdef int poll_signals(void *ctx) noexcept nogil:
 @cython.final
 cdef class Cursor:
     cdef public uint64_t epoch, step_in_epoch, step_count
-    cdef public double loss_sum, weight_sum
+    cdef public double loss_sum
 
-    def __init__(self, epoch=0, step_in_epoch=0, loss_sum=0.0, weight_sum=0.0, step_count=0):
+    def __init__(self, epoch=0, step_in_epoch=0, loss_sum=0.0, step_count=0):
         self.epoch, self.step_in_epoch, self.step_count = epoch, step_in_epoch, step_count
-        self.loss_sum, self.weight_sum = loss_sum, weight_sum
+        self.loss_sum = loss_sum
 
     def __reduce__(self):
-        return Cursor, (self.epoch, self.step_in_epoch, self.loss_sum, self.weight_sum, self.step_count)
+        return Cursor, (self.epoch, self.step_in_epoch, self.loss_sum, self.step_count)
 
     def __repr__(self):
         return (f"Cursor(epoch={self.epoch}, step_in_epoch={self.step_in_epoch}, loss_sum={self.loss_sum}, "
-                f"weight_sum={self.weight_sum}, step_count={self.step_count})")
+                f"step_count={self.step_count})")
 
     cdef void enter(self, cmlp_cursor *at) noexcept:
         at.epoch, at.step = self.epoch, self.step_in_epoch
-        at.loss_sum, at.weight_sum = self.loss_sum, self.weight_sum
+        at.loss_sum = self.loss_sum
 
     cdef void leave(self, const cmlp_cursor *at, uint64_t steps_per_epoch) noexcept:
         self.step_count += (at.epoch - self.epoch) * steps_per_epoch + at.step - self.step_in_epoch
         self.epoch, self.step_in_epoch = at.epoch, at.step
-        self.loss_sum, self.weight_sum = at.loss_sum, at.weight_sum
+        self.loss_sum = at.loss_sum
 
 
 @cython.final
@@ -249,14 +249,16 @@ cdef class Plan:
             raise ValueError(f"{name} has other values; expected finite numbers from {low:g} to {high:g}")
         return 0
 
-    def step_one(self, x, y, double lr, limits=None):
+    def step_one(self, x, y, double lr, limits=None, double weight=1.0):
         cdef cmlp_data data
         cdef int64_t label
         cdef double value
-        cdef float narrow
+        cdef float narrow, narrow_weight = <float>weight
         data.x = data_of(x, "x", self.typenum, 1, self.n_in, -1)
         self.check_numbers("x", data.x, self.n_in, -INFINITY, INFINITY)
         data.n, data.labels, data.t, data.weight = 1, NULL, NULL, NULL
+        if weight != 1.0:
+            data.weight = <void *>&narrow_weight if self.typenum == cnp.NPY_FLOAT32 else <void *>&weight
         if isinstance(y, cnp.ndarray) and cnp.PyArray_NDIM(<cnp.ndarray>y) == 1:
             data.t = data_of(y, "y", self.typenum, 1, self.n_out, -1)
         elif self.takes_labels:
@@ -351,7 +353,7 @@ cdef class Plan:
     cdef int note_gradients(self, Py_ssize_t rows) except -1:
         """Let the layers know of how many rows the gradients in them are."""
         for layer in self.of.layers:
-            (<Layer>layer).weight_sum = rows
+            (<Layer>layer).rows = rows
         return 0
 
     def deltas(self):

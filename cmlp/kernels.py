@@ -270,7 +270,7 @@ def loss_delta(
     t : ndarray of shape (batch, n_out) and y's type, or (batch,) int64
         Targets; labels for softmax cross-entropy alone.
     sample_weight : ndarray of shape (batch,) and y's type, optional
-        The mean is divided by their sum.
+        Factors of the rows' losses; the sum is divided by batch.
     param : float, optional
         huber: where it turns linear; softmax cross-entropy: label smoothing.
     out : ndarray of shape (batch, n_out), optional

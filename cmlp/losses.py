@@ -4,8 +4,14 @@
 rows (batch, n_out).  A loss on logits takes the outputs before their softmax or sigmoid; a net may
 still end with that activation, and then the trainer applies the loss before it.
 
-A loss of the user's own is any object with ``forward(y, t, sample_weight=None) -> float`` and
-``backward() -> dy``, the gradient of that mean; ``metrics(y, t) -> dict`` may be added.
+The weight of a sample multiplies its loss, and the loss of a minibatch is the sum over its samples
+divided by their number, sum_n w_n E_n / N: a sample of weight 2 counts as two do, alone as well.
+`Trainer.fit`, ``evaluate`` and the estimators' ``fit``, which have all the data, divide the weights
+by their mean first, weights of classes included, so that only their ratios count;
+``train_step``, ``partial_fit`` and ``learn_one`` take them as they are.
+
+A loss of the user's own is any object with ``forward(y, t, sample_weight=None) -> float``, that
+mean, and ``backward() -> dy``, its gradient; ``metrics(y, t) -> dict`` may be added.
 """
 
 from __future__ import annotations
@@ -138,7 +144,7 @@ class Loss(Declared):
         return weights
 
     def forward(self, y: ArrayLike, t: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Mean loss, weighted by ``sample_weight`` (and divided by its sum) if given.
+        """Mean over the rows of the losses, each times its ``sample_weight`` if given.
 
         Parameters
         ----------
@@ -278,8 +284,8 @@ class SoftmaxCrossEntropy(Loss):
     Parameters
     ----------
     class_weight : "balanced", dict {label: weight} or array_like of shape (n_classes,), optional
-        Multiplies the weight of each sample; "balanced" is n / (n_classes * samples of the class),
-        in the data at hand.
+        Multiplies the weight of each sample; "balanced" is n / (n_classes * samples of the class)
+        in the data of the call, and refused by ``train_step``.
     label_smoothing : float in [0, 1), default 0
         Share of each target spread evenly over all classes.
 

@@ -68,7 +68,7 @@ class NetState:
         )
 
     def step(
-        self, layers: Sequence[Any], lr: float, options: dict[str, float], weight_sum: float = 1.0
+        self, layers: Sequence[Any], lr: float, options: dict[str, float], rows: int = 1
     ) -> None:
         """Update every layer that is not frozen by its gradients."""
         own = list(_own_parameters(layers))
@@ -78,9 +78,9 @@ class NetState:
         count = self.step_count + 1
         if self.core is not None:
             self.set_options(options)
-            self.core.step(lr, weight_sum)
+            self.core.step(lr, rows)
         if options["decay_over_batch"]:
-            over = {name: options[name] / weight_sum for name in ("weight_decay", "l1")}
+            over = {name: options[name] / rows for name in ("weight_decay", "l1")}
             options = {**options, **over}
         for name, w, dw in own:
             self._update(name, w, dw, lr, count, options)

@@ -7,7 +7,8 @@ Regularisation is a setting of the optimizer, and acts on weights, never on bias
   `AdamW` shrinks the weights beside the gradient instead.
 - ``l1`` adds l1 * sign(w), for the cost E + l1 ||w||_1.
 - ``decay_over_batch=True`` divides both by the number of samples in the minibatch: the cost
-  E + lambda/(2n) ||w||^2.  The same thing with lambda n times as large.
+  E + lambda/(2n) ||w||^2.  The same thing with lambda n times as large.  Where ``fit`` divides the
+  weights of samples by their mean, it divides lambda by it too: a sample of weight 2 is as two.
 - ``clip_value`` limits each element of the gradient to [-clip_value, clip_value]; ``clip_norm``
   scales the whole gradient, over all layers, down to that Euclidean norm.  Both act before decay.
 
@@ -130,13 +131,21 @@ class Optimizer(Declared):
         state: NetState,
         lr: float,
         momentum: float | None = None,
-        weight_sum: float = 1.0,
+        rows: int = 1,
+        unit: float = 1.0,
     ) -> None:
-        """One step with this rate and momentum; ``weight_sum`` is that of the minibatch."""
-        options = self.options()
+        """One step with this rate and momentum; ``rows`` are the minibatch's."""
+        options = self.options_for(unit)
         if momentum is not None:
             options["momentum"] = momentum
-        state.step(layers_of(net), lr, options, weight_sum)
+        state.step(layers_of(net), lr, options, rows)
+
+    def options_for(self, unit: float) -> dict[str, float]:
+        """`options` where the weights of samples have been divided by ``unit``."""
+        options = self.options()
+        if self.decay_over_batch:
+            options.update({name: options[name] / unit for name in ("weight_decay", "l1")})
+        return options
 
     def config(self) -> dict[str, Any]:
         """Arguments that make the same optimizer again."""

@@ -211,10 +211,6 @@ cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, con
         return status;
     const cmlp_kernels *k = cmlp_kernels_for(shape->dtype);
     size_t ld = cmlp_round_up(shape->n_out, k->vw);
-    cmlp_sum weights = {0};
-    for (size_t r = 0; weight && r < shape->batch; r++)
-        cmlp_sum_add(&weights, cmlp_element(k->dtype, weight, r));
-    double weight_sum = weight ? cmlp_sum_value(&weights) : (double)shape->batch;
     loss_job c = {.shape = shape,
                   .args = {.n = shape->n_out,
                            .z = z,
@@ -223,7 +219,7 @@ cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, con
                            .t = t,
                            .ldt = ld,
                            .weight = weight,
-                           .scale = weight_sum > 0.0 ? 1.0 / weight_sum : 0.0,
+                           .scale = 1.0 / (double)shape->batch,
                            .dz = dz,
                            .lddz = ld,
                            .param = param},
@@ -233,7 +229,7 @@ cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, con
         return cmlp_no_memory();
     cmlp_parallel(1, loss_share, &c);
     cmlp_free(c.block);
-    *value = weight_sum > 0.0 ? cmlp_sum_value(&c.sum) / weight_sum : 0.0;
+    *value = cmlp_sum_value(&c.sum) / (double)shape->batch;
     return CMLP_OK;
 }
 

@@ -216,7 +216,7 @@ typedef struct {
     double eps; /* (0, inf); [0, inf) for CMLP_SGD */
     double rho; /* [0, 1) */
     double clip_value, clip_norm; /* [0, inf); 0: gradients are not clipped */
-    double decay_over_batch; /* not 0: weight_decay and l1 are divided by the minibatch's weight sum */
+    double decay_over_batch; /* not 0: weight_decay and l1 are divided by the minibatch's rows */
     double eps_inside; /* not 0: Adam's eps is not scaled by the bias correction */
 } cmlp_optimizer_spec;
 
@@ -236,9 +236,8 @@ void cmlp_optimizer_set_steps(cmlp_optimizer *opt, uint64_t steps);
 /* A slot of the optimizer's state, in the order of the flat vector. */
 cmlp_status cmlp_optimizer_get_slot(const cmlp_optimizer *opt, int slot, void *values);
 cmlp_status cmlp_optimizer_set_slot(cmlp_optimizer *opt, int slot, const void *values);
-/* One update of every trainable layer from the gradients in it, those of a minibatch of this weight sum (its
- * rows where samples have no weights). */
-cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr, double weight_sum);
+/* One update of every trainable layer from the gradients in it, those of a minibatch of so many rows. */
+cmlp_status cmlp_optimizer_step(cmlp_optimizer *opt, double lr, size_t rows);
 
 /* ---- model files: what `net.save` of the Python package writes, and cmlp.load reads ---- */
 
@@ -279,14 +278,15 @@ typedef struct {
     const void *x; /* (n, n_in) */
     const int64_t *labels; /* (n), 0..n_out-1 */
     const void *t; /* (n, n_out) */
-    const void *weight; /* (n) or NULL */
+    const void *weight; /* (n), each >= 0, or NULL: factors of the samples' losses; a minibatch's loss is the
+                         * sum of these products divided by its rows */
     size_t n;
 } cmlp_data;
 
 /* Where training stands.  The order of samples is a function of the seed and the epoch. */
 typedef struct {
     uint64_t epoch, step; /* epochs done; steps done in this one */
-    double loss_sum, weight_sum; /* of the epoch so far */
+    double loss_sum; /* of the rows of the epoch so far */
 } cmlp_cursor;
 
 typedef struct {
@@ -373,7 +373,8 @@ cmlp_status cmlp_activation_backward(const cmlp_shape *shape, int activation, do
                                      const void *s, void *dx);
 int cmlp_activation_needs_input(int activation);
 cmlp_status cmlp_softmax(const cmlp_shape *shape, int as_log, const void *x, void *y);
-/* Mean loss of z (batch, n_out) and, unless dz is NULL, its gradient. */
+/* Mean loss of z (batch, n_out), each row's times its weight unless that is NULL, and, unless dz is NULL, its
+ * gradient. */
 cmlp_status cmlp_loss_delta(const cmlp_shape *shape, int loss, double param, const void *z,
                             const int64_t *labels, const void *t, const void *weight, void *dz,
                             double *value);

@@ -49,14 +49,7 @@ static void prepare(step *st, uint64_t done, const cmlp_cursor *at)
                                : NULL;
     st->first = (size_t)at->step * plan->layout->spec.batch;
     st->rows = cmlp_min(plan->layout->spec.batch, f->data->n - st->first);
-    st->weight_sum = (double)st->rows;
-    if (f->data->weight) {
-        cmlp_sum weights = {0};
-        for (size_t r = 0; r < st->rows; r++)
-            cmlp_sum_add(&weights, cmlp_element(plan->layout->k->dtype, f->data->weight, sample_at(st, r)));
-        st->weight_sum = cmlp_sum_value(&weights);
-    }
-    st->scale = st->weight_sum > 0.0 ? 1.0 / st->weight_sum : 0.0;
+    st->scale = 1.0 / (double)st->rows;
     if (!plan->opt) {
         st->pass = (pass){.training = 1, .for_loss = 1, .seed = plan->seed, .t = plan->forwards};
         return;
@@ -66,7 +59,7 @@ static void prepare(step *st, uint64_t done, const cmlp_cursor *at)
     double lr = value_at(run->lr, run->n_lr, done);
     double momentum =
         run->momentum ? value_at(run->momentum, run->n_momentum, done) : plan->opt->spec.momentum;
-    cmlp_step_args(&plan->opt->spec, t, lr, momentum, st->weight_sum, st->args);
+    cmlp_step_args(&plan->opt->spec, t, lr, momentum, st->rows, st->args);
 }
 
 /* The minibatch's loss, from the blocks' in their order; every thread sums it for itself. */
@@ -79,10 +72,9 @@ static double batch_loss(const step *st)
 }
 
 /* Counts a step in; true at the end of an epoch. */
-static int advance(const fit *f, const step *st, double loss, cmlp_cursor *at)
+static int advance(const fit *f, double loss, cmlp_cursor *at)
 {
     at->loss_sum += loss;
-    at->weight_sum += st->weight_sum;
     if (++at->step < f->steps_per_epoch)
         return 0;
     at->step = 0;
@@ -96,9 +88,9 @@ static void finish_epoch(fit *f, cmlp_cursor *at, int thread)
         if (f->run->norms)
             f->run->norms[f->run->n_losses] = f->norm_sum / (double)f->steps_per_epoch;
         f->norm_sum = 0.0;
-        f->run->losses[f->run->n_losses++] = at->weight_sum > 0.0 ? at->loss_sum / at->weight_sum : 0.0;
+        f->run->losses[f->run->n_losses++] = at->loss_sum / (double)f->data->n;
     }
-    at->loss_sum = at->weight_sum = 0.0;
+    at->loss_sum = 0.0;
 }
 
 /* Every thread runs this loop and keeps its own count of where training stands: all come to the same. */
@@ -145,7 +137,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
         for (size_t i = 0; thread == 0 && run->norms && i < plan->layout->n_spans; i++)
             f->norm_sum += plan->squares[i];
         done++;
-        epoch_begins = advance(f, &st, loss, &at);
+        epoch_begins = advance(f, loss, &at);
         if (epoch_begins)
             finish_epoch(f, &at, thread);
         if (run->max_steps && done >= run->max_steps && at.epoch < f->end_epoch)

@@ -25,7 +25,7 @@ typedef struct {
     int thread, n_threads;
     const int64_t *order;        /* of the samples in this epoch; NULL: as they come */
     size_t first, rows;          /* of the minibatch in that order */
-    double weight_sum, scale;    /* rows or sum of their weights; 1 / weight_sum */
+    double scale;                /* 1 / rows */
     pass pass;
     cmlp_update_args args[2];    /* of parts that do not decay, and of those that do */
 } step;

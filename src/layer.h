@@ -41,9 +41,9 @@ struct cmlp_optimizer {
 
 cmlp_status cmlp_check_optimizer_spec(const cmlp_optimizer_spec *spec);
 cmlp_status cmlp_check_rate(const char *name, double value);
-/* Settings of step number t >= 1: args[0] for parts that do not decay, args[1] for those that do. weight_sum:
- * of the minibatch, its rows where samples have no weights. */
-void cmlp_step_args(const cmlp_optimizer_spec *spec, uint64_t t, double lr, double momentum,
-                    double weight_sum, cmlp_update_args args[2]);
+/* Settings of step number t >= 1: args[0] for parts that do not decay, args[1] for those that do; rows:
+ * of the minibatch. */
+void cmlp_step_args(const cmlp_optimizer_spec *spec, uint64_t t, double lr, double momentum, size_t rows,
+                    cmlp_update_args args[2]);
 
 #endif

@@ -179,10 +179,10 @@ cmlp_status cmlp_optimizer_set_slot(cmlp_optimizer *o, int slot, const void *val
     return CMLP_OK;
 }
 
-void cmlp_step_args(const cmlp_optimizer_spec *s, uint64_t t, double lr, double momentum, double weight_sum,
+void cmlp_step_args(const cmlp_optimizer_spec *s, uint64_t t, double lr, double momentum, size_t rows,
                     cmlp_update_args args[2])
 {
-    double over = s->decay_over_batch != 0.0 && weight_sum > 0.0 ? 1.0 / weight_sum : 1.0;
+    double over = s->decay_over_batch != 0.0 ? 1.0 / (double)rows : 1.0;
     double decay = s->weight_decay * over, rate = lr, eps = s->eps;
     if (s->kind == CMLP_ADAM || s->kind == CMLP_ADAMW) {
         double root = sqrt(1.0 - pow(s->beta2, (double)t));
@@ -221,7 +221,8 @@ static double gradient_norm(const cmlp_optimizer *o)
 
 typedef struct {
     cmlp_optimizer *opt;
-    double lr, weight_sum;
+    double lr;
+    size_t rows;
 } one_step;
 
 static void step_share(void *ctx, int thread, int n_threads)
@@ -230,7 +231,7 @@ static void step_share(void *ctx, int thread, int n_threads)
     const one_step *c = ctx;
     cmlp_optimizer *o = c->opt;
     cmlp_update_args args[2];
-    cmlp_step_args(&o->spec, o->steps, c->lr, o->spec.momentum, c->weight_sum, args);
+    cmlp_step_args(&o->spec, o->steps, c->lr, o->spec.momentum, c->rows, args);
     double norm = o->spec.clip_norm > 0.0 ? gradient_norm(o) : 0.0;
     if (norm > o->spec.clip_norm && norm > 0.0)
         args[0].gscale = args[1].gscale = o->spec.clip_norm / norm;
@@ -245,18 +246,20 @@ static void step_share(void *ctx, int thread, int n_threads)
     }
 }
 
-cmlp_status cmlp_optimizer_step(cmlp_optimizer *o, double lr, double weight_sum)
+cmlp_status cmlp_optimizer_step(cmlp_optimizer *o, double lr, size_t rows)
 {
     NEED(o);
     cmlp_status status = cmlp_check_optimizer_spec(&o->spec);
     if (!status)
         status = cmlp_check_rate("lr", lr);
+    if (!status && !rows)
+        status = cmlp_fail(CMLP_E_ARGUMENT, "rows is 0; expected 1 or more");
     if (!status)
         status = cmlp_layers_hold(o->layers, o->n_layers);
     if (status)
         return status;
     o->steps++;
-    one_step c = {o, lr, weight_sum};
+    one_step c = {o, lr, rows};
     cmlp_parallel(1, step_share, &c);
     cmlp_layers_release(o->layers, o->n_layers);
     return CMLP_OK;

@@ -222,17 +222,16 @@ def train_by_hand(
     updates, losses, done = Updates(kind, None, **settings), [], 0
     for epoch in range(epochs):
         samples = np.arange(len(x)) if order is None else order(epoch)
-        total = mass_seen = 0.0
+        total = 0.0
         for start in range(0, len(x), batch):
             rows = samples[start : start + batch]
             weights = None if w is None else w[rows]
-            mass = float(len(rows) if w is None else weights.sum())
             loss, found = chain.gradients(x[rows], t[rows], weights)
             rate = lr if np.ndim(lr) == 0 else lr[done]
             push = momentum if momentum is None or np.ndim(momentum) == 0 else momentum[done]
-            updates.step(chain, found[0::2], found[1::2], lr=rate, momentum=push, mass=mass)
-            total, mass_seen, done = total + loss * mass, mass_seen + mass, done + 1
-        losses.append(total / mass_seen)
+            updates.step(chain, found[0::2], found[1::2], lr=rate, momentum=push, rows=len(rows))
+            total, done = total + loss * len(rows), done + 1
+        losses.append(total / len(x))
     return np.array(losses)
 
 

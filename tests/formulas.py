@@ -363,10 +363,11 @@ def as_rows(t, n):
 
 
 def loss_value(name, y, t, w=None, param=None):
-    """Mean loss of outputs or logits y against labels or rows t."""
+    """Mean of weight times loss of outputs or logits y against labels or rows t."""
     loss = LOSSES[name]
     p = loss.default if param is None else param
-    return float(np.average(loss.value(y, as_rows(t, y.shape[1]), p).sum(axis=1), weights=w))
+    values = loss.value(y, as_rows(t, y.shape[1]), p).sum(axis=1)
+    return float((values if w is None else values * w).mean())
 
 
 def loss_delta(name, y, t, w=None, param=None):
@@ -374,7 +375,7 @@ def loss_delta(name, y, t, w=None, param=None):
     loss = LOSSES[name]
     p = loss.default if param is None else param
     w = np.ones(len(y)) if w is None else np.asarray(w, float)
-    return loss.slope(y, as_rows(t, y.shape[1]), p) * (w / w.sum())[:, None]
+    return loss.slope(y, as_rows(t, y.shape[1]), p) * (w / len(w))[:, None]
 
 
 def targets_for(name, rng, n, n_out, dtype="float64"):

@@ -43,7 +43,7 @@ class Mlp:
         s = np.ones(len(x)) if sample_weight is None else sample_weight
         t = np.eye(ys[-1].shape[1])[labels]
         loss = loss_value("softmax_cross_entropy", ys[-1], labels, s)
-        delta = (softmax(ys[-1]) - t) * (s / s.sum())[:, None]
+        delta = (softmax(ys[-1]) - t) * (s / len(s))[:, None]
         dw, db = [], []
         for i in reversed(range(len(self.w))):
             dw.insert(0, delta.T @ ys[i])
@@ -69,7 +69,7 @@ class Updates:
         self.s = {"momentum": 0.0, **self.rule.defaults, **settings}
         self.slots, self.t = {}, 0
 
-    def step(self, net, dw, db, lr=None, momentum=None, mass=1.0):
+    def step(self, net, dw, db, lr=None, momentum=None, rows=1):
         self.t += 1
         s = {**self.s, "lr": self.lr if lr is None else lr, "t": self.t}
         if momentum is not None:
@@ -77,7 +77,7 @@ class Updates:
         gradients = self._clipped([g for pair in zip(dw, db, strict=True) for g in pair])
         for i, ((p, is_weight), g) in enumerate(zip(net.parameters(), gradients, strict=True)):
             if is_weight:
-                g = self._decayed(p, g, s["lr"], mass if s.get("decay_over_batch") else 1.0)
+                g = self._decayed(p, g, s["lr"], rows if s.get("decay_over_batch") else 1)
             slots = self.slots.setdefault(i, [np.zeros_like(p) for _ in self.rule.slots])
             p += self.rule.change(g, slots, s)
 

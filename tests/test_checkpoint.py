@@ -354,7 +354,6 @@ class TestRefused:
             {"history": ["auc"]},
             {"history": [3]},
             {"loss_sum": 1e400},
-            {"weight_sum": -1e400},
             {"optimizer_steps": 2**70},
         ],
         ids=repr,

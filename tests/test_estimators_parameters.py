@@ -161,7 +161,7 @@ def test_between_calls_of_learn_one(kind, name):
         net.declare([0, 1, 2], 3) if kind is MLPClassifier else net.declare(1, 3)
     assert some_samples(changed) == some_samples(same)
     changed.set_params(**{name: value})
-    if name in REFUSED or name == "class_weight":
+    if name in REFUSED:
         refuses(changed, name, some_samples)
         return
     differs = some_samples(changed) != some_samples(same)
@@ -212,39 +212,3 @@ def test_a_lowered_rate_stays_when_something_else_changes():
     some_epochs(rates, 6)
     net.set_params(alpha=net.alpha, verbose=False)  # nothing new, but assigned
     assert some_epochs(net) == some_epochs(rates)
-
-
-def test_weights_of_samples_count_within_a_minibatch():
-    """Relative to each other: twice the weights are the same, one row alone has none."""
-    y, w = LABELS, np.linspace(1.0, 3.0, 60)
-    for kind, target in KINDS.items():
-        one, two = (
-            make(kind, "alpha").set_params(alpha=0.0).fit(X, target, sample_weight=k * w)
-            for k in (1.0, 2.0)
-        )
-        np.testing.assert_allclose(
-            np.concatenate([a.ravel() for a in one.coefs_]),
-            np.concatenate([a.ravel() for a in two.coefs_]),
-            rtol=1e-9,
-        )
-    plain = {"batch_size": "auto", "alpha": 0.0}  # alpha is divided by the weights
-    single = [make(MLPClassifier, "alpha").set_params(**plain) for _ in range(2)]
-    for row, label in zip(X[:9], y[:9], strict=True):
-        single[0].partial_fit(row[None], [label], sample_weight=[4.0], classes=[0, 1, 2])
-        single[1].partial_fit(row[None], [label], classes=[0, 1, 2])
-    assert bits(single[0]) == bits(single[1])
-
-
-@pytest.mark.parametrize("weight", ["balanced", {0: 2.0}])
-def test_weights_of_classes_where_they_cannot_count(weight):
-    net = make(MLPClassifier, "class_weight").set_params(class_weight=weight)
-    net.declare([0, 1, 2], 3)
-    assert net.predict_one(X[0]) in (0, 1, 2)
-    with pytest.raises(ValueError, match="class_weight is .*; expected None in learn_one"):
-        net.learn_one(X[0], 1)
-    if weight == "balanced":
-        with pytest.raises(ValueError, match="class_weight='balanced' needs all the data"):
-            net.partial_fit(X, LABELS)
-    else:
-        net.partial_fit(X, LABELS)
-    net.set_params(class_weight=None).learn_one(X[0], 1)

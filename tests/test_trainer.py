@@ -24,15 +24,14 @@ def reference_fit(reference, updates, x, labels, epochs, batch, seed, shuffle=Tr
     losses = []
     for epoch in range(epochs):
         order = _core.permutation(len(x), seed, epoch) if shuffle else np.arange(len(x))
-        total = mass = 0.0
+        total = 0.0
         for start in range(0, len(x), batch):
             rows = order[start : start + batch]
             w = None if weight is None else weight[rows]
             loss, dw, db = reference.gradients(x[rows], labels[rows], w)
-            size = len(rows) if w is None else w.sum()
-            updates.step(reference, dw, db, mass=size)
-            total, mass = total + loss * size, mass + size
-        losses.append(total / mass)
+            updates.step(reference, dw, db, rows=len(rows))
+            total += loss * len(rows)
+        losses.append(total / len(x))
     return losses
 
 
@@ -66,7 +65,8 @@ def test_fifty_steps_equal_numpy(kind, optimizer, weighted, points, rng):
     reference, updates = reference_of(net), Updates(kind, optimizer.lr, **settings(optimizer))
     trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), copy.deepcopy(optimizer), seed=11)
     history = trainer.fit(x, labels, epochs=10, batch_size=20, sample_weight=weight)
-    losses = reference_fit(reference, updates, x, labels, 10, 20, 11, weight=weight)
+    relative = None if weight is None else weight / weight.mean()
+    losses = reference_fit(reference, updates, x, labels, 10, 20, 11, weight=relative)
     assert trainer.step_count == 50
     np.testing.assert_allclose(net.get_flat(), reference.flat(), rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-6)
@@ -161,8 +161,8 @@ class TestFit:
         results = []
         for rows in (slice(0, 30), slice(None)):
             loss = PythonLoss() if python else cmlp.SoftmaxCrossEntropy()
-            trainer = cmlp.Trainer(build(), loss)
             pick = np.r_[0:30, 60:90] if rows == slice(0, 30) else np.arange(90)
+            trainer = cmlp.Trainer(build(), loss, cmlp.SGD(0.1 * weight[pick].mean()))
             history = trainer.fit(
                 x[pick], y[pick], epochs=2, batch_size=30, shuffle=False, sample_weight=weight[pick]
             )

@@ -34,8 +34,8 @@ class PythonLoss:
         w = np.ones(len(y)) if sample_weight is None else sample_weight
         shifted = y - y.max(axis=1, keepdims=True)
         log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        self.dy = (np.exp(log_p) - np.eye(y.shape[1])[t]) * (w / w.sum())[:, None]
-        return -(w * log_p[np.arange(len(t)), t]).sum() / w.sum()
+        self.dy = (np.exp(log_p) - np.eye(y.shape[1])[t]) * (w / len(w))[:, None]
+        return -(w * log_p[np.arange(len(t)), t]).sum() / len(w)
 
     def backward(self):
         return self.dy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from os import PathLike
 from typing import Any, ClassVar, Self
@@ -24,7 +24,7 @@ from ..losses import Loss
 from ..network import Sequential
 from ..preprocessing import Preprocessing
 from ..training.callbacks import ProgressBar
-from ..training.data import Data
+from ..training.data import Data, factors
 from . import compat, parameters
 from .bridge import TaskCallbacks
 from .engine import Engine, NotFiniteError
@@ -77,7 +77,7 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """What the net is to learn, from encoded targets or going on with the same."""
         raise NotImplementedError
 
-    def _with_class_weight(self, y: Any, weight: Array | None, dtype: str) -> Array | None:
+    def _with_class_weight(self, y: Any, weight: Array | None) -> Array | None:
         """Weights of samples, those of their classes folded in."""
         return weight
 
@@ -99,6 +99,10 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     def _single_targets(self) -> dict[Any, Any] | None:
         """Label -> target of one sample; None where y is the target itself."""
+        return None
+
+    def _single_weight(self) -> Callable[[Any], float] | None:
+        """Weight of one sample by its target; None where all have weight 1."""
         return None
 
     def _validate_params(self) -> None:
@@ -126,8 +130,9 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         X : array_like or sparse matrix of shape (n_samples, n_features)
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array_like of shape (n_samples,), optional
-            None negative, not all 0.  The loss of a minibatch is the mean weighted by them: they
-            count against each other within a minibatch, and not at all in one of a single row.
+            None negative, not all 0.  Divided by their mean over the samples trained on; the loss
+            of a minibatch is the sum of weights times losses divided by its rows.  ``alpha`` is
+            divided by that mean too, so that a sample of weight 2 is as two.
         X_val, y_val : array_like, optional
             Validation data of one's own: loss and score on them are noted after each epoch, and
             ``early_stopping`` looks at them and not at a part of X.
@@ -235,10 +240,12 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         dtype = X.dtype.name
         if sample_weight is not None:
             sample_weight = compat.check_sample_weight(
-                sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        weight = self._with_class_weight(y, sample_weight, dtype)
-        return make_data(X, self._encode(y, dtype), weight)
+        weight = self._with_class_weight(y, sample_weight)
+        if weight is None:
+            return make_data(X, self._encode(y, dtype), None)
+        return make_data(X, self._encode(y, dtype), *factors(weight, dtype, not incremental))
 
     def _validated(self, X: Any, y: Any, reset: bool, dtypes: list[Any]) -> tuple[Any, Any]:
         """X and y through scikit-learn's checks; X of one of these types, else of the first."""
@@ -294,7 +301,10 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 "validation_fraction or give X_val and y_val"
             )
         weights = parts[4:] or [None, None]
-        return make_data(parts[0], parts[2], weights[0]), make_data(parts[1], parts[3], weights[1])
+        trained, held_out = (
+            make_data(parts[i], parts[2 + i], weights[i], data.unit) for i in (0, 1)
+        )
+        return trained.relative(), held_out.relative()
 
     # ---- the net ----
 
@@ -447,8 +457,7 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """Train on one sample.
 
         What ``partial_fit`` does with one row, but that ``loss_curve_`` does not grow.  An array
-        of the net's dtype goes the shortest way.  The weight of a single sample cannot count:
-        ``class_weight`` must be None.
+        of the net's dtype goes the shortest way.
 
         Parameters
         ----------
@@ -503,7 +512,9 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 engine.refresh(self, task)
         if engine.single is None:
             engine.single = single = Single(engine.built(), vars(self).get("feature_names_in_"))
-            engine.teach(single, self._single_targets(), self._why_not_single())
+            engine.teach(
+                single, self._single_targets(), self._single_weight(), self._why_not_single()
+            )
         return engine.single
 
     def _why_not_single(self) -> str:

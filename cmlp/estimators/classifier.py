@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -25,13 +26,18 @@ from .online import Features
 from .parameters import CONSTRAINTS, ClassWeight, WeightInit
 from .training import LossScale, Task
 
+_NOT_BALANCED = (
+    "class_weight is 'balanced', which needs all the data; expected a dict in partial_fit and "
+    "learn_one"
+)
+
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """Multilayer perceptron that tells classes apart, with scikit-learn's contract.
 
     Labels may be of any kind that scikit-learn takes: two classes, several, or the indicators of
     a multilabel target.  The loss is the logarithmic one, plus alpha / (2 n) times the squared
-    weights, n the weight of a minibatch.
+    weights, n the rows of a minibatch.
 
     Parameters
     ----------
@@ -86,8 +92,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     max_fun : int, default 15000
         For "lbfgs": most evaluations of the loss.
     class_weight : dict {label: weight} or "balanced", optional
-        Multiplies the weights of the samples; "balanced" is n / (n_classes * samples of the
-        class).
+        Multiplies the weights of the samples; "balanced", for ``fit`` alone, is n / (n_classes *
+        samples of the class).
     label_smoothing : float in [0, 1), default 0
         Share of each target that is spread evenly over the classes.
     dropout : float in [0, 1) or sequence of float, default 0
@@ -252,6 +258,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         X : array_like or sparse matrix of shape (n_samples, n_features)
         y : array_like of shape (n_samples,) or (n_samples, n_classes)
         sample_weight : array_like of shape (n_samples,), optional
+            Factors of the samples' losses as they are.
         classes : array_like of shape (n_classes,), optional
             All labels that there will be; needed in the first call.
 
@@ -260,7 +267,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self
         """
         if self.class_weight == "balanced":
-            raise ValueError("class_weight='balanced' needs all the data; expected a dict")
+            raise ValueError(_NOT_BALANCED)
         if classes is not None:
             classes = checks.label_values(classes, "classes")
         known = classes is None and hasattr(self, "classes_")
@@ -368,15 +375,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _stratify(self, data: Data) -> Array | None:
         return data.y > 0.5 if self.n_outputs_ == 1 else None
 
-    def _with_class_weight(self, y: Any, weight: Array | None, dtype: str) -> Array | None:
+    def _with_class_weight(self, y: Any, weight: Array | None) -> Array | None:
         if self.class_weight is None:
             return weight
         if isinstance(self.class_weight, str):
-            of_samples: Array = compute_sample_weight(self.class_weight, y).astype(dtype)
+            of_samples: Array = compute_sample_weight(self.class_weight, y)
         else:
-            of_classes = self._class_weights(self.class_weight).astype(dtype)
+            of_classes = self._class_weights(self.class_weight)
             if self._is_multilabel():
-                of_samples = np.where(self._encode(y, dtype), of_classes, 1).prod(axis=1)
+                of_samples = np.where(self._encode(y, "float64"), of_classes, 1).prod(axis=1)
             else:
                 of_samples = of_classes[self._positions(_one_column(y))]
         return of_samples if weight is None else weight * of_samples
@@ -417,13 +424,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         labels = self._encode(self.classes_, "float64").reshape(-1).tolist()
         return dict(zip(self.classes_.tolist(), labels, strict=True))
 
+    def _single_weight(self) -> Callable[[Any], float] | None:
+        if not isinstance(self.class_weight, dict):
+            return None
+        weights = self._class_weights(self.class_weight)
+        if self._is_multilabel():
+            return lambda y: float(np.where(np.asarray(y) > 0, weights, 1.0).prod())
+        return dict(zip(self.classes_.tolist(), weights.tolist(), strict=True)).__getitem__
+
     def _why_not_single(self) -> str:
-        if self.class_weight is not None:
-            return (
-                f"class_weight is {self.class_weight!r}; expected None in learn_one, where the "
-                "weight of a sample cannot count"
-            )
-        return super()._why_not_single()
+        return _NOT_BALANCED if self.class_weight == "balanced" else super()._why_not_single()
 
 
 def _binarizer_of(y: Any) -> LabelBinarizer:

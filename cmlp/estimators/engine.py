@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import nan
 from typing import Any
 
@@ -120,12 +120,19 @@ class Engine:
             self._rate_settings = rates
         self.single, self.stale = None, False
 
-    def teach(self, single: Single, targets: dict[Any, Any] | None, refusal: str) -> None:
+    def teach(
+        self,
+        single: Single,
+        targets: dict[Any, Any] | None,
+        weigh: Callable[[Any], float] | None,
+        refusal: str,
+    ) -> None:
         """Let single samples be learned from, unless there is a reason against it."""
         if refusal:
             single.refuse(refusal)
         else:
-            single.take_trainer(self._ready_trainer(), self.record, self.weights, targets)
+            trainer = self._ready_trainer()
+            single.take_trainer(trainer, self.record, self.weights, targets, weigh)
 
     def train(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class Single:
         record: Record,
         weights: Weights,
         targets: dict[Any, Any] | None,
+        weigh: Callable[[Any], float] | None,
     ) -> None:
         """Learn with a trainer, and write it down.
 
@@ -60,9 +61,11 @@ class Single:
             Forgotten whenever something is learned.
         targets : dict or None
             Label -> target; None where y is the target itself.
+        weigh : function or None
+            Weight of a sample by its label or target; None where all have weight 1.
         """
         self._trainer, self._record, self._weights = trainer, record, weights
-        self.targets = targets
+        self.targets, self._weigh = targets, weigh
         self._step, self._limits = trainer.single_step(), trainer.loss.target_range
         self._rate_is_kept = trainer.schedule is None and trainer.power is None
 
@@ -81,10 +84,12 @@ class Single:
         rate = trainer.optimizer.lr if self._rate_is_kept else trainer.rate()
         try:
             target = y if self.targets is None else self.targets[y]
-            loss: float = self._step(x, target, rate, self._limits)
+            weight = 1.0 if self._weigh is None else self._weigh(y)
+            loss: float = self._step(x, target, rate, self._limits, weight)
         except (TypeError, ValueError, KeyError):  # to be converted, or refused with a reason
             row, target = self.row(x), self.target(y)
-            loss = self._step(row, target, rate, self._limits)
+            weight = 1.0 if self._weigh is None else self._weigh(y)
+            loss = self._step(row, target, rate, self._limits, weight)
         record = self._record
         record.loss = finite(loss)
         record.t += 1

@@ -130,6 +130,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         X : array_like or sparse matrix of shape (n_samples, n_features)
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array_like of shape (n_samples,), optional
+            Factors of the samples' losses as they are.
 
         Returns
         -------

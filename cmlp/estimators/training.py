@@ -33,17 +33,17 @@ class SparseData(Data):
 
     def take(self, rows: Any) -> Data:
         weight = None if self.weight is None else self.weight[rows]
-        return Data(self.x[rows].toarray(), self.y[rows], weight)
+        return Data(self.x[rows].toarray(), self.y[rows], weight, self.unit)
 
     def slice(self, start: int, stop: int) -> Data:
         return self.take(slice(start, stop))
 
 
-def make_data(x: Any, y: Array, weight: Array | None) -> Data:
+def make_data(x: Any, y: Array, weight: Array | None, unit: float = 1.0) -> Data:
     """Samples with a dense or sparse x."""
     if isinstance(x, np.ndarray):
-        return Data(np.require(x, None, ("C", "A")), y, weight)
-    return SparseData(x, y, weight)
+        return Data(np.require(x, None, ("C", "A")), y, weight, unit)
+    return SparseData(x, y, weight, unit)
 
 
 def outputs_of(compute: Any, x: Any) -> Array:
@@ -65,7 +65,7 @@ class LossScale:
     factor : float
         scikit-learn's squared error is the mean over outputs, the core's the sum.
     alpha : float
-        The term alpha/(2n) ||w||^2 belongs to the loss, n the weight of a minibatch.
+        The term alpha/(2n) ||w||^2 belongs to the loss, n the rows of a minibatch.
     poisson : bool
         scikit-learn adds t ln t - t, which does not depend on the net.
     """
@@ -79,11 +79,11 @@ class LossScale:
         if not self.poisson:
             return 0.0
         terms = (data.y * np.log(np.where(data.y > 0, data.y, 1.0)) - data.y).sum(axis=1)
-        return float(np.average(terms, weights=data.weight))
+        return float((terms if data.weight is None else terms * data.weight).mean())
 
     def penalty(self, squares: Any, data: Data, n_steps: int) -> Any:
         """The term of the weights in the mean loss of an epoch of ``n_steps``."""
-        return 0.5 * self.alpha * n_steps * squares / data.mass()
+        return 0.5 * self.alpha * n_steps * squares / (len(data) * data.unit)
 
 
 class SampleOrder:
@@ -145,6 +145,7 @@ class EstimatorLoop(CompiledLoop):
         order = None
         if shuffle and n_steps > 1:  # else the order makes no difference
             order = self.order.of_epochs(self.plan.cursor.epoch, epochs)
+        self.running.set_options(self.optimizer.options_for(data.unit))
         losses, status = self.plan.fit(
             data.x, data.y, data.weight, epochs, False, lr, momentum, max_steps, order
         )
@@ -301,8 +302,10 @@ class EstimatorTrainer(Trainer):
         return (SparseLoop if self._sparse else EstimatorLoop)(self, batch_size)
 
     def single_step(self) -> Any:
-        """What trains on one row: (x, y, lr) -> loss."""
-        return EstimatorLoop(self, 1).plan.step_one
+        """What trains on one row: (x, y, lr, limits of y, weight) -> loss."""
+        loop = EstimatorLoop(self, 1)
+        loop.running.set_options(self.optimizer.options())
+        return loop.plan.step_one
 
     def rate(self) -> float:
         """The learning rate of the next step."""

@@ -119,7 +119,7 @@ class Layer(Declared):
     @property
     def last_batch(self) -> int | None:
         """Rows of the last backward pass, alone or in a net; None before one."""
-        return None if self.core is None else int(self.core.weight_sum) or None
+        return None if self.core is None else self.core.rows or None
 
     def build(
         self,

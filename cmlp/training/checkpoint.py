@@ -50,7 +50,6 @@ def save(path: files.PathLike, state: TrainState) -> None:
         "epoch": cursor.epoch,
         "step_in_epoch": cursor.step_in_epoch,
         "loss_sum": cursor.loss_sum,
-        "weight_sum": cursor.weight_sum,
         "fit": fit,
         "history": state.history.columns,
     }
@@ -100,7 +99,7 @@ class Saved:
 
     def cursor(self) -> _core.Cursor:
         """Where training stood."""
-        names = ("epoch", "step_in_epoch", "loss_sum", "weight_sum", "step_count")
+        names = ("epoch", "step_in_epoch", "loss_sum", "step_count")
         return _core.Cursor(*(self.about[name] for name in names))
 
 
@@ -215,7 +214,6 @@ _ABOUT: dict[str, tuple[type, ...]] = {
     "epoch": (int,),
     "step_in_epoch": (int,),
     "loss_sum": (int, float),
-    "weight_sum": (int, float),
     "fit": (dict, type(None)),
     "history": (list,),
 }

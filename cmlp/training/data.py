@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,15 @@ Validation = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike
 
 @dataclass(frozen=True)
 class Data:
-    """Checked samples: x (n, n_in), y labels (n,) or rows (n, n_out), weight (n,) or None."""
+    """Checked samples: x (n, n_in), y labels (n,) or rows (n, n_out), weight (n,) or None.
+
+    The weights are factors of the samples' losses; they have been divided by ``unit``.
+    """
 
     x: Array
     y: Array
     weight: Array | None
+    unit: float = 1.0
 
     def __len__(self) -> int:
         return len(self.x)
@@ -32,16 +36,39 @@ class Data:
     def slice(self, start: int, stop: int) -> Data:
         """Some of the samples, not copied."""
         weight = None if self.weight is None else self.weight[start:stop]
-        return Data(self.x[start:stop], self.y[start:stop], weight)
+        return Data(self.x[start:stop], self.y[start:stop], weight, self.unit)
 
     def take(self, rows: Array) -> Data:
         """The samples of these numbers, copied."""
         weight = None if self.weight is None else self.weight[rows]
-        return Data(self.x[rows], self.y[rows], weight)
+        return Data(self.x[rows], self.y[rows], weight, self.unit)
 
-    def mass(self) -> float:
-        """The sum of the weights."""
-        return float(len(self)) if self.weight is None else float(self.weight.sum())
+    def relative(self) -> Data:
+        """The same samples with weights whose mean is 1."""
+        if self.weight is None:
+            return self
+        weight = self.weight.astype(np.float64)
+        weight, unit = factors(weight, self.weight.dtype.name, True)
+        return replace(self, weight=weight, unit=self.unit * unit)
+
+
+def factors(weight: Array, dtype: str, relative: bool) -> tuple[Array, float]:
+    """Weights (n,) of float64 as factors of the samples' losses, in the type of the net.
+
+    Relative ones are divided by their mean, which comes second, so that only their ratios count.
+    """
+    unit = 1.0
+    if relative:
+        highest = weight.max()
+        if highest == 0.0:
+            raise ValueError("sample_weight and class_weight are 0 for every sample; expected > 0")
+        weight = weight / highest
+        mean = weight.mean()
+        weight, unit = weight / mean, float(mean * highest)
+    with np.errstate(over="ignore"):
+        found: Array = weight.astype(dtype)
+    checks.check_finite(found, "sample_weight times class_weight")
+    return found, unit
 
 
 def classes_for(net: Sequential, loss: Any, known: Array | None, y: ArrayLike) -> Array | None:
@@ -68,13 +95,18 @@ def check(
     y: ArrayLike,
     sample_weight: ArrayLike | None,
     prefix: str = "",
+    relative: bool = True,
 ) -> Data:
-    """Samples as the core takes them; ``prefix`` stands before the arguments' names in errors."""
+    """Samples as the core takes them.
+
+    ``prefix`` stands before the arguments' names in errors.  ``relative`` weights are divided by
+    their mean, as wherever all the data are at hand.
+    """
     rows = net.preprocessing.rows(x, prefix + "x", net.dtype, net.n_in)
     weight = None
     if sample_weight is not None:
         name = prefix + "sample_weight"
-        weight = checks.as_weights(sample_weight, name, len(rows), net.dtype)
+        weight = checks.as_weights(sample_weight, name, len(rows), "float64")
     built_in = isinstance(loss, Loss)
     if net.preprocessing.targets is not None:
         _check_regression(loss)
@@ -88,8 +120,12 @@ def check(
             f"{prefix}y has {len(target)} rows; expected {len(rows)}, as {prefix}x has"
         )
     if built_in:
-        weight = loss.weights(target, weight, net.dtype, classes)
-    return Data(rows, target, weight)
+        if not relative:
+            _check_class_weight(loss)
+        weight = loss.weights(target, weight, "float64", classes)
+    if weight is None:
+        return Data(rows, target, None)
+    return Data(rows, target, *factors(weight, net.dtype, relative))
 
 
 def check_validation(
@@ -134,6 +170,15 @@ def _check_regression(loss: Any) -> None:
     """Standardised targets make sense for numbers alone."""
     if isinstance(loss, Loss) and loss.link is not None:
         raise ValueError(f"the net standardises its targets; {loss!r} takes classes or counts")
+
+
+def _check_class_weight(loss: Loss) -> None:
+    """A minibatch alone does not say how many samples the classes have."""
+    if isinstance(loss.class_weight, str):
+        raise ValueError(
+            f"class_weight is {loss.class_weight!r}, which needs all the data; expected a dict or "
+            "an array in train_step"
+        )
 
 
 def _n_out(net: Sequential) -> int:

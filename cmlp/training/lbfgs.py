@@ -29,21 +29,19 @@ class Objective:
         self.net, self.data, self.batch_size = state.net, data, batch_size
         self.gradients = Gradients(state, batch_size)
         optimizer = state.optimizer
-        decay = optimizer.weight_decay / (data.mass() if optimizer.decay_over_batch else 1.0)
+        decay = optimizer.weight_decay / (
+            len(data) * data.unit if optimizer.decay_over_batch else 1.0
+        )
         self.decay = decay * decayed(state.net)
 
     def __call__(self, w: Vector) -> tuple[float, Vector]:
         if not take(self.net, w):
             return inf, np.zeros(len(w))
-        loss, gradient, total = 0.0, np.zeros(len(w)), 0.0
+        loss, gradient, total = 0.0, np.zeros(len(w)), len(self.data)
         for start in range(0, len(self.data), self.batch_size):
             part = self.data.slice(start, start + self.batch_size)
-            mass = part.mass()
-            value = self.gradients.compute(part)
-            if mass > 0.0:
-                loss += mass * value
-                gradient += mass * self.net.get_flat_grad().astype(np.float64)
-                total += mass
+            loss += len(part) * self.gradients.compute(part)
+            gradient += len(part) * self.net.get_flat_grad().astype(np.float64)
         return loss / total + self.penalty(w), gradient / total + self.decay * w
 
     def penalty(self, w: Vector) -> float:

@@ -107,14 +107,14 @@ class CompiledLoop:
         momentum: Array | None,
         max_steps: int | None,
     ) -> tuple[list[float], str]:
-        self.running.set_options(self.optimizer.options())
+        self.running.set_options(self.optimizer.options_for(data.unit))
         losses, status = self.plan.fit(
             data.x, data.y, data.weight, epochs, shuffle, lr, momentum, max_steps
         )
         return losses.tolist(), status
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
-        self.running.set_options(self.optimizer.options())
+        self.running.set_options(self.optimizer.options_for(data.unit))
         return self.plan.step(data.x, data.y, data.weight, lr, momentum)
 
 
@@ -154,14 +154,13 @@ class PythonLoop:
                     return losses, "diverged"
                 self._count(part, loss)
                 done += 1
-            losses.append(self._end_epoch())
+            losses.append(self._end_epoch(len(data)))
         return losses, "done"
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
         loss = self.gradients.compute(data, self.cursor.step_count + 1)
         if isfinite(loss):
-            if data.mass() > 0.0:
-                self._update(data, lr, momentum)
+            self._update(data, lr, momentum)
             self.cursor.step_count += 1
         return loss
 
@@ -169,7 +168,7 @@ class PythonLoop:
         optimizer = self.optimizer
         if in_core(optimizer):
             running = optimizer.state_for(self.net)
-            optimizer.apply(self.net, running, lr, momentum, data.mass())
+            optimizer.apply(self.net, running, lr, momentum, len(data), data.unit)
             return
         with keeping_frozen(self.net):
             if self.scheduled and hasattr(optimizer, "lr"):
@@ -183,15 +182,13 @@ class PythonLoop:
                 optimizer.step(self.net)
 
     def _count(self, data: Data, loss: float) -> None:
-        mass = data.mass()
         self.cursor.step_in_epoch += 1
-        self.cursor.loss_sum += loss * mass
-        self.cursor.weight_sum += mass
+        self.cursor.loss_sum += loss * len(data)
 
-    def _end_epoch(self) -> float:
-        """Move the cursor to the next epoch; the mean loss of the one that ends."""
+    def _end_epoch(self, n: int) -> float:
+        """Move the cursor to the next epoch; the mean loss of the one that ends, of n samples."""
         cursor = self.cursor
-        loss = cursor.loss_sum / cursor.weight_sum if cursor.weight_sum > 0.0 else 0.0
+        loss = cursor.loss_sum / n
         begin_epoch(cursor, cursor.epoch + 1)
         return loss
 
@@ -220,7 +217,7 @@ def keeping_frozen(net: Sequential) -> Iterator[None]:
 def begin_epoch(cursor: _core.Cursor, epoch: int) -> None:
     """Move a cursor to the beginning of an epoch."""
     cursor.epoch, cursor.step_in_epoch = epoch, 0
-    cursor.loss_sum = cursor.weight_sum = 0.0
+    cursor.loss_sum = 0.0
 
 
 class Gradients:
@@ -249,12 +246,10 @@ class Gradients:
         return float(self.loss.forward(y, data.y, data.weight))
 
     def compute(self, data: Data, draw: int = 0) -> float:
-        """The mean loss; 0 where all samples have weight 0, and then there is no gradient.
+        """The mean loss.
 
         ``draw`` is the number by which dropout draws, in compiled training that of the step.
         """
-        if data.mass() == 0.0:
-            return 0.0
         y = run_forward(self.parts, data.x, True, draw)
         if self.in_core:
             dy, loss = self.loss.gradient(y, data.y, data.weight)

@@ -227,7 +227,7 @@ class TrainState:
         to.epoch, to.step_in_epoch, to.step_count = (
             cursor.epoch, cursor.step_in_epoch, cursor.step_count,
         )  # fmt: skip
-        to.loss_sum, to.weight_sum = cursor.loss_sum, cursor.weight_sum
+        to.loss_sum = cursor.loss_sum
 
     def take_classes(self, classes: Array | None, names: tuple[str, ...] | None) -> None:
         """Give the net what it gets by being trained: its classes, names of features, its link."""

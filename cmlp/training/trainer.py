@@ -111,7 +111,7 @@ class Trainer(TrainState):
             is the share of the samples that is held out for it: drawn by ``seed``, and copied, as
             are those that remain.
         sample_weight : array_like of shape (n,), optional
-            The loss of a minibatch is the mean weighted by them.
+            None negative, not all 0.  Divided by their mean over the data; see `cmlp.losses`.
         callbacks : iterable of Callback
         progress : bool, default False
             Show a line of progress.
@@ -196,6 +196,8 @@ class Trainer(TrainState):
         x : array_like of shape (batch, n_in)
         y : array_like of shape (batch,) or (batch, n_out)
         sample_weight : array_like of shape (batch,), optional
+            None negative, not all 0.  Factors of the samples' losses as they are: a single row of
+            weight 2 has twice the gradient.
 
         Returns
         -------
@@ -238,7 +240,7 @@ class Trainer(TrainState):
         if isinstance(self.optimizer, LBFGS):
             raise TypeError("the optimizer is LBFGS, which has no single steps; use fit")
         classes = data.classes_for(self.net, self.loss, self.net.classes, y)
-        batch = data.check(self.net, self.loss, classes, x, y, sample_weight)
+        batch = data.check(self.net, self.loss, classes, x, y, sample_weight, relative=False)
         rates, momenta = self.rates(1), self.momenta(1)
         loop = self.loop_for(len(batch))
         self.take_classes(classes, names_of(x))
@@ -284,7 +286,7 @@ class Trainer(TrainState):
         y : array_like of shape (n,) or (n, n_out)
             As in ``fit``; labels may be the net's ``classes``.
         sample_weight : array_like of shape (n,), optional
-            For the loss; the metrics are not weighted.
+            For the loss, divided by their mean; the metrics are not weighted.
 
         Returns
         -------
