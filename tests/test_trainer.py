@@ -21,15 +21,15 @@ def reference_of(net):
 
 def reference_fit(reference, updates, x, labels, epochs, batch, seed, shuffle=True, weight=None):
     """Step by step in NumPy, the samples in the order that the core documents."""
-    losses = []
+    losses, unit = [], 1.0 if weight is None else weight.mean()
     for epoch in range(epochs):
         order = _core.permutation(len(x), seed, epoch) if shuffle else np.arange(len(x))
         total = 0.0
         for start in range(0, len(x), batch):
             rows = order[start : start + batch]
-            w = None if weight is None else weight[rows]
+            w = None if weight is None else weight[rows] / unit
             loss, dw, db = reference.gradients(x[rows], labels[rows], w)
-            updates.step(reference, dw, db, rows=len(rows))
+            updates.step(reference, dw, db, rows=len(rows) * unit)
             total += loss * len(rows)
         losses.append(total / len(x))
     return losses
@@ -65,8 +65,7 @@ def test_fifty_steps_equal_numpy(kind, optimizer, weighted, points, rng):
     reference, updates = reference_of(net), Updates(kind, optimizer.lr, **settings(optimizer))
     trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), copy.deepcopy(optimizer), seed=11)
     history = trainer.fit(x, labels, epochs=10, batch_size=20, sample_weight=weight)
-    relative = None if weight is None else weight / weight.mean()
-    losses = reference_fit(reference, updates, x, labels, 10, 20, 11, weight=relative)
+    losses = reference_fit(reference, updates, x, labels, 10, 20, 11, weight=weight)
     assert trainer.step_count == 50
     np.testing.assert_allclose(net.get_flat(), reference.flat(), rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-6)
