@@ -149,6 +149,7 @@ cdef extern from "cmlp.h" nogil:
         uint64_t epochs, max_steps
         int shuffle
         const int64_t *order
+        uint64_t epoch_rows, first
         const double *lr
         size_t n_lr
         const double *momentum

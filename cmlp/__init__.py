@@ -80,6 +80,7 @@ from .training import (
 if TYPE_CHECKING:
     from . import (
         cli,
+        data,
         datasets,
         estimators,
         graph,
@@ -112,7 +113,7 @@ _LATER = {
     "to_sklearn": "export.sklearn",
     "to_torch": "export.torch",
 }
-_MODULES = ("cli", "datasets", "estimators", "graph", "kernels", "models", "plots")
+_MODULES = ("cli", "data", "datasets", "estimators", "graph", "kernels", "models", "plots")
 
 __version__: str = info()["version"]
 
@@ -185,6 +186,7 @@ __all__ = [
     "best_of",
     "callbacks",
     "cli",
+    "data",
     "datasets",
     "estimators",
     "from_sklearn",

@@ -226,6 +226,7 @@ class Plan:
         momentum: float | NDArray[np.float64] | None = None,
         max_steps: int | None = None,
         order: NDArray[np.int64] | None = None,
+        window: tuple[int, int] | None = None,
     ) -> tuple[NDArray[np.float64], str]:
         """Run epochs (from where the plan stands) without the GIL.
 
@@ -233,6 +234,9 @@ class Plan:
         that dtype.
         lr, momentum: one number, or one for each step to come.
         order: (epochs, n) samples in the order wanted, each 0..n-1; shuffle is then not looked at.
+        window: (first, epoch_rows): the samples, or with an order (1, m) the m that it names, are
+        those from number ``first`` on of an epoch of epoch_rows, whole minibatches up to its end;
+        epochs is 1, the end of the window is a pause.
         Returns the mean loss of each epoch finished and "done", "paused" (max_steps reached) or
         "diverged" (parameters of the last good epoch, or of the start, are put back).  Signals are
         handled every 50 ms: KeyboardInterrupt leaves the plan between two steps.  A second fit on

@@ -146,7 +146,7 @@ cdef class Plan:
         return check_not_held(self.of.layers)
 
     def fit(self, x, y, sample_weight, epochs, bint shuffle, lr, momentum=None, max_steps=None,
-            order=None):
+            order=None, window=None):
         cdef cmlp_data data
         cdef cmlp_run run
         cdef cmlp_status status
@@ -156,12 +156,22 @@ cdef class Plan:
         if max_steps is not None:
             max_steps = whole("max_steps", max_steps, 2**60)
         self.fill_data(&data, x, y, sample_weight)
-        cdef uint64_t per_epoch = (data.n + self.batch_size - 1) // self.batch_size
+        cdef Py_ssize_t n_rows = data.n
+        run.first, run.epoch_rows = (0, 0) if window is None else window
+        if window is not None and order is not None:
+            data.n = order.size
+        cdef uint64_t n_epoch = data.n if window is None else run.epoch_rows
+        cdef uint64_t per_epoch = (n_epoch + self.batch_size - 1) // self.batch_size
         cdef Cursor cursor = self.cursor
         if cursor.step_in_epoch >= per_epoch:
             raise ValueError(f"step_in_epoch is {cursor.step_in_epoch}; expected below {per_epoch}, "
                              "the steps of an epoch of these data")
-        cdef uint64_t to_do = epochs * per_epoch - cursor.step_in_epoch
+        cdef uint64_t end = per_epoch
+        if window is not None:
+            end = (run.first + data.n + self.batch_size - 1) // self.batch_size
+            if cursor.step_in_epoch >= end:
+                raise ValueError(f"step_in_epoch is {cursor.step_in_epoch}; expected below {end}, the end of the window")
+        cdef uint64_t to_do = epochs * end - cursor.step_in_epoch
         if max_steps is not None:
             to_do = min(to_do, max_steps)
         cdef cnp.ndarray rates = step_values("lr", lr, to_do)
@@ -171,8 +181,8 @@ cdef class Plan:
         run.epochs, run.shuffle, run.order = epochs, shuffle, NULL
         if order is not None:
             run.order = <const int64_t *>data_of(order, "order", cnp.NPY_INT64, 2, epochs, data.n)
-            if order.min() < 0 or order.max() >= data.n:
-                raise ValueError(f"order has values {order.min()} to {order.max()}; expected 0 to {data.n - 1}")
+            if order.min() < 0 or order.max() >= n_rows:
+                raise ValueError(f"order has values {order.min()} to {order.max()}; expected 0 to {n_rows - 1}")
         run.max_steps = 0 if max_steps is None else max_steps
         run.lr, run.n_lr = <double *>cnp.PyArray_DATA(rates), rates.size
         run.momentum, run.n_momentum = NULL, 0

@@ -202,12 +202,12 @@ def as_rows(
     return as_float(a, name, dtype, finite)
 
 
-def as_weights(value: object, name: str, n: int, dtype: str) -> Array:
-    """Return sample weights: (n,) finite numbers >= 0, not all zero."""
+def as_weights(value: object, name: str, n: int, dtype: str, all_zero: bool = False) -> Array:
+    """Return sample weights: (n,) finite numbers >= 0, not all zero unless ``all_zero``."""
     w = as_float(value, name, dtype)
     if w.shape != (n,) or n == 0:
         raise ValueError(f"{name} has shape {w.shape}; expected ({n or 'n'},)")
-    if w.min() < 0 or w.max() == 0:
+    if w.min() < 0 or (w.max() == 0 and not all_zero):
         raise ValueError(f"{name} has values in [{w.min()}, {w.max()}]; expected >= 0, not all 0")
     return w
 

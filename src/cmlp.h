@@ -295,6 +295,10 @@ typedef struct {
     int shuffle;
     const int64_t *order; /* (epochs, n) samples in the order wanted, shuffle is then not looked at;
                              or NULL */
+    uint64_t epoch_rows, first; /* the data are a window of an epoch of epoch_rows samples, the first of them
+                                   number `first` in it, a multiple of the batch size; the window ends with a
+                                   whole minibatch or with the epoch, epochs is 1, and shuffle is not looked
+                                   at.  0, 0: the data are all of an epoch */
     const double *lr; /* one value, finite, or one for every step to come */
     size_t n_lr;
     const double *momentum; /* likewise; NULL: the optimizer's setting */

@@ -44,10 +44,10 @@ static void prepare(step *st, uint64_t done, const cmlp_cursor *at)
     const fit *f = st->f;
     const cmlp_plan *plan = f->plan;
     const cmlp_run *run = f->run;
-    st->order = run->order     ? run->order + (at->epoch - f->start.epoch) * f->data->n
-                : run->shuffle ? plan->order
-                               : NULL;
-    st->first = (size_t)at->step * plan->layout->spec.batch;
+    st->order = run->order    ? run->order + (at->epoch - f->start.epoch) * f->data->n
+                : f->shuffled ? plan->order
+                              : NULL;
+    st->first = (size_t)(at->step * plan->layout->spec.batch - f->first);
     st->rows = cmlp_min(plan->layout->spec.batch, f->data->n - st->first);
     st->scale = 1.0 / (double)st->rows;
     if (!plan->opt) {
@@ -88,9 +88,25 @@ static void finish_epoch(fit *f, cmlp_cursor *at, int thread)
         if (f->run->norms)
             f->run->norms[f->run->n_losses] = f->norm_sum / (double)f->steps_per_epoch;
         f->norm_sum = 0.0;
-        f->run->losses[f->run->n_losses++] = at->loss_sum / (double)f->data->n;
+        f->run->losses[f->run->n_losses++] = at->loss_sum / (double)f->epoch_rows;
     }
     at->loss_sum = 0.0;
+}
+
+/* Whether the call ends between two steps of an epoch, `done` of them its own. */
+static int is_over(const fit *f, uint64_t done, const cmlp_cursor *at)
+{
+    return (f->run->max_steps && done >= f->run->max_steps) ||
+           at->step * f->plan->layout->spec.batch >= f->first + f->data->n;
+}
+
+/* Whether the call goes on, mid-epoch, exactly where the last one stopped: what that one kept is still good.
+ */
+static int goes_on(const fit *f)
+{
+    const cmlp_plan *plan = f->plan;
+    return f->start.step && plan->kept_at.epoch == f->start.epoch && plan->kept_at.step == f->start.step &&
+           plan->kept_steps == plan->opt->steps + 1;
 }
 
 /* Every thread runs this loop and keeps its own count of where training stands: all come to the same. */
@@ -102,10 +118,10 @@ static void fit_share(void *ctx, int thread, int n_threads)
     step st = {.f = f, .thread = thread, .n_threads = n_threads};
     cmlp_cursor at = f->start;
     cmlp_status status = CMLP_OK;
-    int epoch_begins = 1, kept = 0;
+    int kept = f->keep_good && goes_on(f), epoch_begins = !kept;
     uint64_t done = 0;
     while (!status && at.epoch < f->end_epoch) {
-        if (run->shuffle && !run->order && (at.step == 0 || done == 0)) {
+        if (f->shuffled && (at.step == 0 || done == 0)) {
             if (thread == 0)
                 shuffle(f, at.epoch);
             cmlp_wait(&plan->barrier, n_threads);
@@ -140,7 +156,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
         epoch_begins = advance(f, loss, &at);
         if (epoch_begins)
             finish_epoch(f, &at, thread);
-        if (run->max_steps && done >= run->max_steps && at.epoch < f->end_epoch)
+        if (at.epoch < f->end_epoch && is_over(f, done, &at))
             status = CMLP_PAUSED;
     }
     if (thread == 0)
@@ -156,7 +172,7 @@ static cmlp_status prepare_fit(cmlp_plan *plan, const fit *f)
         if (!plan->good)
             return cmlp_no_memory();
     }
-    if (f->run->shuffle && !f->run->order && plan->order_size < f->data->n) {
+    if (f->shuffled && plan->order_size < f->data->n) {
         free(plan->order);
         plan->order_size = 0;
         plan->order = malloc(f->data->n * sizeof *plan->order);
@@ -189,6 +205,27 @@ static cmlp_status check_values(const char *name, const double *values, size_t n
     return cmlp_check_rate(name, values[0]);
 }
 
+static cmlp_status check_window(const cmlp_plan *plan, const cmlp_data *data, const cmlp_run *run)
+{
+    size_t batch = plan->layout->spec.batch;
+    uint64_t end = run->first + data->n, at = plan->cursor.step * batch;
+    if (run->epochs != 1)
+        return cmlp_fail(CMLP_E_ARGUMENT, "run->epochs is %llu; expected 1 with a window",
+                         (unsigned long long)run->epochs);
+    if (run->epoch_rows > INT64_MAX || run->first >= run->epoch_rows ||
+        data->n > run->epoch_rows - run->first || run->first % batch ||
+        (data->n % batch && end != run->epoch_rows))
+        return cmlp_fail(CMLP_E_ARGUMENT,
+                         "the window is samples %llu to %llu of %llu; expected whole minibatches of %zu",
+                         (unsigned long long)run->first, (unsigned long long)end,
+                         (unsigned long long)run->epoch_rows, batch);
+    if (at < run->first || at >= end)
+        return cmlp_fail(CMLP_E_ARGUMENT,
+                         "the plan's cursor is at sample %llu; expected one of the window, %llu to %llu",
+                         (unsigned long long)at, (unsigned long long)run->first, (unsigned long long)end);
+    return CMLP_OK;
+}
+
 static cmlp_status check_run(const cmlp_plan *plan, const cmlp_data *data, const cmlp_run *run)
 {
     NEED(run);
@@ -199,7 +236,11 @@ static cmlp_status check_run(const cmlp_plan *plan, const cmlp_data *data, const
         return cmlp_fail(CMLP_E_ARGUMENT, "run->epochs is %llu; expected 1 to %llu",
                          (unsigned long long)run->epochs, (unsigned long long)(INT64_MAX / data->n));
     size_t batch = plan->layout->spec.batch;
-    uint64_t steps = run->epochs * ((data->n + batch - 1) / batch) - plan->cursor.step;
+    cmlp_status window = run->epoch_rows ? check_window(plan, data, run) : CMLP_OK;
+    if (window)
+        return window;
+    uint64_t done = plan->cursor.step - run->first / batch;
+    uint64_t steps = run->epochs * ((data->n + batch - 1) / batch) - done;
     if (run->max_steps && run->max_steps < steps)
         steps = run->max_steps;
     cmlp_status status = check_values("lr", run->lr, run->n_lr, steps);
@@ -212,7 +253,10 @@ static cmlp_status run_fit(fit *f)
 {
     cmlp_plan *plan = f->plan;
     const cmlp_data *data = f->data;
-    f->steps_per_epoch = (data->n + plan->layout->spec.batch - 1) / plan->layout->spec.batch;
+    f->epoch_rows = f->run->epoch_rows ? f->run->epoch_rows : data->n;
+    f->first = f->run->first;
+    f->shuffled = f->run->shuffle && !f->run->order && !f->run->epoch_rows;
+    f->steps_per_epoch = (f->epoch_rows + plan->layout->spec.batch - 1) / plan->layout->spec.batch;
     if (f->start.step >= f->steps_per_epoch)
         return cmlp_fail(CMLP_E_ARGUMENT,
                          "the plan's cursor is at step %llu; expected less than %llu, the steps of an epoch",
@@ -236,6 +280,8 @@ static cmlp_status run_fit(fit *f)
             status = CMLP_DIVERGED;
         if (status == CMLP_DIVERGED && f->kept)
             cmlp_put_back_good(plan);
+        plan->kept_at = f->end;
+        plan->kept_steps = f->kept && status != CMLP_DIVERGED ? plan->opt->steps + 1 : 0;
     }
     if (!f->run->held)
         cmlp_layers_release(plan->layers, plan->n_layers);

@@ -10,6 +10,8 @@ typedef struct {
     cmlp_run *run;
     cmlp_cursor start, end;      /* where training stands before and after */
     uint64_t end_epoch, steps_per_epoch, done;
+    uint64_t epoch_rows, first;  /* samples of an epoch; the number of the first that the data have */
+    int shuffled;                /* samples are taken in the epoch's own order */
     int keep_good, kept;         /* parameters are to be kept for divergence; there are some */
     char *block;                 /* all parameters, where they are few and in one block; else NULL */
     double loss;                 /* of the last step */
@@ -24,7 +26,7 @@ typedef struct {
     fit *f;
     int thread, n_threads;
     const int64_t *order;        /* of the samples in this epoch; NULL: as they come */
-    size_t first, rows;          /* of the minibatch in that order */
+    size_t first, rows;          /* of the minibatch in that order, or in the data */
     double scale;                /* 1 / rows */
     pass pass;
     cmlp_update_args args[2];    /* of parts that do not decay, and of those that do */

@@ -18,6 +18,8 @@ struct cmlp_plan {
     double *norms;   /* squared gradient norms of the spans */
     double *squares; /* sums of squares of the spans' weights */
     char *good;      /* parameters of the last good epoch; NULL until needed */
+    cmlp_cursor kept_at;     /* where the last call left the epoch whose start they are from */
+    uint64_t kept_steps;     /* and the optimizer's steps there, plus one; 0: at no such place */
     int64_t *order;
     size_t order_size;
     cmlp_cursor cursor;

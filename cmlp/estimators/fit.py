@@ -136,6 +136,7 @@ class EstimatorLbfgs(LbfgsFit):
         }
 
     def loss_at(self, value: float, w: Any) -> float:
+        assert isinstance(self.data, Data)
         penalty = self.objective.penalty(w)
         return self.scale.factor * (value - penalty) + penalty + self.scale.constant(self.data)
 

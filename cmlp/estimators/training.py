@@ -16,6 +16,7 @@ from ..schedules import ScheduleLike
 from ..training.data import Data
 from ..training.loops import CompiledLoop, Loop, PythonLoop, Rate
 from ..training.parts import compiled
+from ..training.stream import Samples
 from ..training.trainer import Trainer
 
 # Elements of a sparse matrix made dense at once where that is for computing outputs.
@@ -134,13 +135,14 @@ class EstimatorLoop(CompiledLoop):
 
     def run(
         self,
-        data: Data,
+        data: Samples,
         epochs: int,
         shuffle: bool,
         lr: Rate,
         momentum: Array | None,
         max_steps: int | None,
     ) -> tuple[list[float], str]:
+        assert isinstance(data, Data)
         n_steps = -(-len(data) // self.batch_size)
         order = None
         if shuffle and n_steps > 1:  # else the order makes no difference

@@ -225,8 +225,12 @@ _FIT: dict[str, type] = {
     "stopped": bool,
     "callbacks": list,
 }
-# Not in files of versions before 0.3.
-_FIT_LATER: dict[str, tuple[type, ...]] = {"finished": (bool,), "event": (str, type(None))}
+# Not in files of versions before 0.3, or of the one that brought sources.
+_FIT_LATER: dict[str, tuple[type, ...]] = {
+    "finished": (bool,),
+    "event": (str, type(None)),
+    "order": (str, type(None)),
+}
 
 
 def _about(contents: files.Contents) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ..checks import Array
 from ..network import Sequential
 from .data import Data
 from .history import History
+from .stream import Samples
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -40,6 +41,8 @@ class Call:
         Their states, with the names of their classes.
     weights : ndarray or None
         The parameters, where the net's have been changed since it was cut short.
+    order : str or None
+        How a source's samples are ordered, where not as arrays in memory are.
     """
 
     first_epoch: int
@@ -51,6 +54,7 @@ class Call:
     event: str | None = None
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     weights: Array | None = None
+    order: str | None = None
 
 
 class Progress(Protocol):
@@ -58,7 +62,7 @@ class Progress(Protocol):
 
     Attributes
     ----------
-    data, held_out : Data
+    data, held_out : Data or Stream
         What is trained and validated on.
     first_epoch, last_epoch : int
         Epochs of the trainer before and after the call.
@@ -67,7 +71,7 @@ class Progress(Protocol):
         Whether a callback has asked to stop.
     """
 
-    data: Data
+    data: Samples
     held_out: Data | None
     first_epoch: int
     last_epoch: int

@@ -48,23 +48,31 @@ class Data:
         if self.weight is None:
             return self
         weight = self.weight.astype(np.float64)
-        weight, unit = factors(weight, self.weight.dtype.name, True)
+        weight, unit = factors(weight, self.weight.dtype.name, scale_of(weight))
         return replace(self, weight=weight, unit=self.unit * unit)
 
 
-def factors(weight: Array, dtype: str, relative: bool) -> tuple[Array, float]:
+Scale = tuple[float, float]
+
+
+def scale_of(weight: Array) -> Scale:
+    """The greatest of all weights (n,) of float64, and the mean of their shares of it."""
+    highest = float(weight.max())
+    if highest == 0.0:
+        raise ValueError("sample_weight and class_weight are 0 for every sample; expected > 0")
+    return highest, float((weight / highest).mean())
+
+
+def factors(weight: Array, dtype: str, scale: Scale | None) -> tuple[Array, float]:
     """Weights (n,) of float64 as factors of the samples' losses, in the type of the net.
 
-    Relative ones are divided by their mean, which comes second, so that only their ratios count.
+    With the scale of all weights they are divided by the mean of all, which comes second, so that
+    only their ratios count.
     """
     unit = 1.0
-    if relative:
-        highest = weight.max()
-        if highest == 0.0:
-            raise ValueError("sample_weight and class_weight are 0 for every sample; expected > 0")
-        weight = weight / highest
-        mean = weight.mean()
-        weight, unit = weight / mean, float(mean * highest)
+    if scale is not None:
+        highest, mean = scale
+        weight, unit = weight / highest / mean, mean * highest
     with np.errstate(over="ignore"):
         found: Array = weight.astype(dtype)
     checks.check_finite(found, "sample_weight times class_weight")
@@ -73,9 +81,18 @@ def factors(weight: Array, dtype: str, relative: bool) -> tuple[Array, float]:
 
 def classes_for(net: Sequential, loss: Any, known: Array | None, y: ArrayLike) -> Array | None:
     """The classes that are known, or those that the net gets by being trained on such labels."""
-    if known is not None or not isinstance(loss, _CLASSIFIES):
+    if known is not None or not classifies(loss):
         return known
-    classes = checks.find_classes(y, "y")
+    return check_classes(net, loss, checks.find_classes(y, "y"))
+
+
+def classifies(loss: Any) -> bool:
+    """Tell whether targets of a loss are labels."""
+    return isinstance(loss, _CLASSIFIES)
+
+
+def check_classes(net: Sequential, loss: Any, classes: Array | None) -> Array | None:
+    """Return the classes if the net has outputs for them; None for labels that are numbers."""
     if classes is not None:
         binary = net.n_out == 1 and isinstance(loss, losses.BinaryCrossEntropy)
         expected = 2 if binary else net.n_out
@@ -96,36 +113,60 @@ def check(
     sample_weight: ArrayLike | None,
     prefix: str = "",
     relative: bool = True,
+    scale: Scale | None = None,
 ) -> Data:
     """Samples as the core takes them.
 
     ``prefix`` stands before the arguments' names in errors.  ``relative`` weights are divided by
-    their mean, as wherever all the data are at hand.
+    their mean, as wherever all the data are at hand.  With the ``scale`` of all weights these are
+    some of the samples, and their weights are divided by the mean of all.
     """
     rows = net.preprocessing.rows(x, prefix + "x", net.dtype, net.n_in)
-    weight = None
-    if sample_weight is not None:
-        name = prefix + "sample_weight"
-        weight = checks.as_weights(sample_weight, name, len(rows), "float64")
-    built_in = isinstance(loss, Loss)
-    if net.preprocessing.targets is not None:
-        _check_regression(loss)
-        y = net.preprocessing.standardised(y, prefix + "y")
-    if built_in:
-        target = loss.targets(y, _n_out(net), net.dtype, classes, prefix + "y")
-    else:
-        target = _plain_targets(y, prefix + "y", net.dtype)
+    if not relative or scale is not None:
+        _check_class_weight(loss)
+    target = check_targets(net, loss, classes, y, prefix)
     if len(target) != len(rows):
         raise ValueError(
             f"{prefix}y has {len(target)} rows; expected {len(rows)}, as {prefix}x has"
         )
-    if built_in:
-        if not relative:
-            _check_class_weight(loss)
-        weight = loss.weights(target, weight, "float64", classes)
+    all_zero = scale is not None
+    weight = check_weights(net, loss, classes, target, sample_weight, prefix, all_zero)
     if weight is None:
         return Data(rows, target, None)
-    return Data(rows, target, *factors(weight, net.dtype, relative))
+    if relative and scale is None:
+        scale = scale_of(weight)
+    return Data(rows, target, *factors(weight, net.dtype, scale))
+
+
+def check_targets(
+    net: Sequential, loss: Any, classes: Array | None, y: ArrayLike, prefix: str
+) -> Array:
+    """Targets as the core takes them."""
+    if net.preprocessing.targets is not None:
+        _check_regression(loss)
+        y = net.preprocessing.standardised(y, prefix + "y")
+    if isinstance(loss, Loss):
+        return loss.targets(y, _n_out(net), net.dtype, classes, prefix + "y")
+    return _plain_targets(y, prefix + "y", net.dtype)
+
+
+def check_weights(
+    net: Sequential,
+    loss: Any,
+    classes: Array | None,
+    target: Array,
+    sample_weight: ArrayLike | None,
+    prefix: str,
+    all_zero: bool,
+) -> Array | None:
+    """Weights of float64 with those of the classes of checked targets; maybe ``all_zero``."""
+    weight = None
+    if sample_weight is not None:
+        name = prefix + "sample_weight"
+        weight = checks.as_weights(sample_weight, name, len(target), "float64", all_zero)
+    if isinstance(loss, Loss):
+        return loss.weights(target, weight, "float64", classes)
+    return weight
 
 
 def check_validation(
@@ -172,12 +213,12 @@ def _check_regression(loss: Any) -> None:
         raise ValueError(f"the net standardises its targets; {loss!r} takes classes or counts")
 
 
-def _check_class_weight(loss: Loss) -> None:
+def _check_class_weight(loss: Any) -> None:
     """A minibatch alone does not say how many samples the classes have."""
-    if isinstance(loss.class_weight, str):
+    if isinstance(loss, Loss) and isinstance(loss.class_weight, str):
         raise ValueError(
             f"class_weight is {loss.class_weight!r}, which needs all the data; expected a dict or "
-            "an array in train_step"
+            "an array in train_step and with a source"
         )
 
 

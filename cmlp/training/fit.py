@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Array
+from ..data import Source
 from ..errors import DivergenceError, FormatError, one_line
 from ..schedules import EpochSchedule
 from .callbacks import Callback, ModelCheckpoint
@@ -17,6 +18,7 @@ from .data import Data
 from .history import History, Row
 from .loops import Rate, begin_epoch
 from .state import TrainState
+from .stream import Samples, Stream
 
 # Seconds of training handed to the core at once where nothing is to be done between epochs.
 _AT_ONCE = 0.2
@@ -31,14 +33,18 @@ class Fit:
     ----------
     trainer : TrainState
         What is trained, and what callbacks are told.
-    data, held_out : Data
-        What is trained and validated on.
+    data : Data or Stream
+        What is trained on.
+    held_out : Data, optional
+        What is validated on.
     epochs, batch_size, shuffle, callbacks
         See `Trainer.fit`.
     call : Call, optional
         The trainer's last call.
     goes_on : bool
         Whether this one goes on with it.
+    source : Source, optional
+        Where the data are read from.
 
     Attributes
     ----------
@@ -51,7 +57,7 @@ class Fit:
     def __init__(
         self,
         trainer: TrainState,
-        data: Data,
+        data: Samples,
         held_out: Data | None,
         epochs: int,
         batch_size: int,
@@ -59,12 +65,14 @@ class Fit:
         callbacks: Iterable[Any],
         call: Call | None = None,
         goes_on: bool = False,
+        source: Source | None = None,
     ) -> None:
         self.trainer, self.data, self.held_out = trainer, data, held_out
         self.batch_size, self.shuffle = min(batch_size, len(data)), shuffle
         self.callbacks = _sorted(callbacks)
         self.steps_per_epoch = -(-len(data) // self.batch_size)
         self.first_epoch, self.last_epoch, self.stopped = 0, epochs, False
+        self._source = source
         self._earlier, self._resumed = call, call if goes_on else None
         if self._resumed is not None:
             self._check_same(self._resumed)
@@ -84,9 +92,14 @@ class Fit:
             ("n_samples", len(self.data), saved.n_samples),
             ("batch_size", self.batch_size, saved.batch_size),
             ("shuffle", self.shuffle, saved.shuffle),
+            ("the source's order", self._order(), saved.order),
         ):
             if now != before:
                 raise ValueError(f"{name} is {now}; expected {before}, as in the checkpoint")
+
+    def _order(self) -> str | None:
+        """What decides on the order of samples, where that is not the one of arrays in memory."""
+        return None if self._source is None else self._source.description(self.shuffle)
 
     # ---- for callbacks ----
 
@@ -118,6 +131,7 @@ class Fit:
                 if hasattr(callback, "state")
             ],
             weights=weights,
+            order=self._order(),
         )
 
     # ---- the call itself ----
@@ -136,6 +150,8 @@ class Fit:
             trainer.history.mark_interrupted()
             raise
         finally:
+            if isinstance(self.data, Stream):
+                self.data.close()
             trainer.end_call(self.record() if call is None else call)
         return trainer.history
 
@@ -181,6 +197,8 @@ class Fit:
         trainer, saved = self.trainer, self._resumed
         self.first_epoch = trainer.epoch if saved is None else saved.first_epoch
         self.last_epoch += self.first_epoch
+        if isinstance(self.data, Stream):
+            self.data.last_epoch = self.last_epoch
         if saved is None:
             begin_epoch(trainer.cursor, trainer.epoch)
         else:
@@ -228,6 +246,8 @@ class Fit:
             n_steps = min(n_steps, max_steps)
         lr, momentum = trainer.rates(n_steps), trainer.momenta(n_steps)
         loop = trainer.loop_for(self.batch_size)
+        if self._source is not None:
+            self._source.blocks.check_unchanged()
         start = time.perf_counter()
         losses, status = loop.run(self.data, epochs, self.shuffle, lr, momentum, max_steps)
         elapsed = time.perf_counter() - start
@@ -245,11 +265,14 @@ class Fit:
         """How many of the epochs left to hand over, and after how many steps to pause."""
         trainer = self.trainer
         limits = [self._pace(callback) for callback in self.callbacks]
+        if self._source is not None:  # looked at again now and then
+            limits.append(max(1, int(self._rate)))
         scheduled = trainer.schedule is not None or trainer.momenta(1) is not None
         limits.append(_MOST_RATES if scheduled else None)
         max_steps = min((n for n in limits if n is not None), default=None)
         if (
             self.held_out is not None
+            or isinstance(self.data, Stream)
             or isinstance(trainer.schedule, EpochSchedule)
             or any(_listens(c, "on_epoch_begin", "on_epoch_end") for c in self.callbacks)
         ):

@@ -104,6 +104,7 @@ class LbfgsFit(Fit):
 
     def work(self) -> None:
         net = self.trainer.net
+        assert isinstance(self.data, Data)
         self.objective = Objective(self.trainer, self.data, self.batch_size)
         self._best = net.get_flat()
         self._clock = time.perf_counter()

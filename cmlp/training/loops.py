@@ -6,8 +6,9 @@ the same cursor, and give the mean loss of each epoch they finish.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import isfinite
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from ..losses import Loss
 from ..network import Sequential
 from .data import Data
 from .parts import compiled, in_core, pair
+from .stream import Samples, Stream
 
 Rate = float | NDArray[np.float64]
 
@@ -49,7 +51,7 @@ class Loop(Protocol):
 
     def run(
         self,
-        data: Data,
+        data: Samples,
         epochs: int,
         shuffle: bool,
         lr: Rate,
@@ -86,7 +88,7 @@ class CompiledLoop:
 
     def __init__(self, parts: Parts, batch_size: int) -> None:
         self.batch_size = batch_size
-        self.optimizer = parts.optimizer
+        self.optimizer, self.seed = parts.optimizer, parts.seed
         self.running = parts.optimizer.state_for(parts.net)
         self.plan = _core.Plan(
             self.running.cores,
@@ -100,7 +102,7 @@ class CompiledLoop:
 
     def run(
         self,
-        data: Data,
+        data: Samples,
         epochs: int,
         shuffle: bool,
         lr: Rate,
@@ -108,10 +110,35 @@ class CompiledLoop:
         max_steps: int | None,
     ) -> tuple[list[float], str]:
         self.running.set_options(self.optimizer.options_for(data.unit))
+        if isinstance(data, Stream):
+            return self._run_epoch(data, shuffle, lr, momentum, max_steps)
         losses, status = self.plan.fit(
             data.x, data.y, data.weight, epochs, shuffle, lr, momentum, max_steps
         )
         return losses.tolist(), status
+
+    def _run_epoch(
+        self, data: Stream, shuffle: bool, lr: Rate, momentum: Array | None, max_steps: int | None
+    ) -> tuple[list[float], str]:
+        """The rest of an epoch, window after window."""
+        cursor = self.plan.cursor
+        begun, epoch = cursor.step_count, cursor.epoch
+        while True:
+            done = cursor.step_count - begun
+            if done == max_steps:
+                return [], "paused"
+            row = cursor.step_in_epoch * self.batch_size
+            window = data.window(epoch, row, self.batch_size, shuffle, self.seed)
+            part = window.data
+            losses, status = self.plan.fit(
+                part.x, part.y, part.weight, 1, False,
+                lr if isinstance(lr, float) else lr[done:],
+                None if momentum is None else momentum[done:],
+                None if max_steps is None else max_steps - done,
+                window.order[np.newaxis], (window.first, len(data)),
+            )  # fmt: skip
+            if status != "paused":
+                return losses.tolist(), status
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
         self.running.set_options(self.optimizer.options_for(data.unit))
@@ -130,7 +157,7 @@ class PythonLoop:
 
     def run(
         self,
-        data: Data,
+        data: Samples,
         epochs: int,
         shuffle: bool,
         lr: Rate,
@@ -142,11 +169,11 @@ class PythonLoop:
         for _ in range(epochs):
             if cursor.step_in_epoch == 0:
                 self._good = self.net.get_flat()
-            order = self.order_of(len(data), shuffle)
+            minibatch = self._minibatches(data, shuffle)
             for start in range(cursor.step_in_epoch * self.batch_size, len(data), self.batch_size):
                 if done == max_steps:
                     return losses, "paused"
-                part = data.take(order[start : start + self.batch_size])
+                part = minibatch(start)
                 loss = self.step(part, _at(lr, done), None if momentum is None else momentum[done])
                 if not isfinite(loss):
                     if self._good is not None:
@@ -156,6 +183,18 @@ class PythonLoop:
                 done += 1
             losses.append(self._end_epoch(len(data)))
         return losses, "done"
+
+    def _minibatches(self, data: Samples, shuffle: bool) -> Callable[[int], Data]:
+        """What gives the minibatch of the epoch under way that begins with some sample."""
+        if isinstance(data, Stream):
+            return partial(self._from_window, data, shuffle)
+        order, size = self.order_of(len(data), shuffle), self.batch_size
+        return lambda start: data.take(order[start : start + size])
+
+    def _from_window(self, data: Stream, shuffle: bool, start: int) -> Data:
+        size = self.batch_size
+        window = data.window(self.cursor.epoch, start, size, shuffle, self.seed)
+        return window.data.take(window.order[start - window.first :][:size])
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
         loss = self.gradients.compute(data, self.cursor.step_count + 1)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from .. import checks, losses
 from ..checks import Array
+from ..data import Source
 from ..errors import DivergenceError
 from ..layers import Layer
 from ..optimizers import LBFGS
@@ -25,6 +26,7 @@ from .history import History
 from .lbfgs import LbfgsFit
 from .loops import CompiledLoop, Gradients
 from .state import TrainState, check_monitor
+from .stream import Samples, Stream, open_source
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -81,8 +83,8 @@ class Trainer(TrainState):
 
     def fit(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: ArrayLike | Source,
+        y: ArrayLike | None = None,
         epochs: int = 10,
         batch_size: int | None = 128,
         shuffle: bool = True,
@@ -96,8 +98,9 @@ class Trainer(TrainState):
 
         Parameters
         ----------
-        x : array_like of shape (n, n_in)
-            Not copied if it is a C-contiguous array of the net's dtype.
+        x : array_like of shape (n, n_in), or Source
+            Not copied if it is a C-contiguous array of the net's dtype.  A `cmlp.data.Source`
+            stands for y and ``sample_weight`` too, and need not fit into memory.
         y : array_like of shape (n,) or (n, n_out)
             Labels or numbers, as the loss wants them.  Strings and booleans become the net's
             ``classes``.
@@ -145,8 +148,8 @@ class Trainer(TrainState):
 
     def _checked_fit(
         self,
-        x: ArrayLike,
-        y: ArrayLike,
+        x: ArrayLike | Source,
+        y: ArrayLike | None,
         epochs: int,
         batch_size: int | None,
         shuffle: bool,
@@ -163,11 +166,11 @@ class Trainer(TrainState):
         checks.flag(shuffle, "shuffle")
         if saved is not None:
             checkpoint.check_same(saved, self)
-        net, loss = self.net, self.loss
-        known = net.classes if saved is None else saved.net.classes
-        classes = data.classes_for(net, loss, known, y)
-        trained = data.check(net, loss, classes, x, y, sample_weight)
-        trained, held_out = data.divide(net, loss, classes, trained, validation, self.seed)
+        known = self.net.classes if saved is None else saved.net.classes
+        trained, held_out, classes = self._samples(x, y, sample_weight, validation, known)
+        source = x if isinstance(x, Source) else None
+        if batch_size is None and isinstance(trained, Stream):
+            raise TypeError("batch_size is None; expected a number, as x is a source")
         size = len(trained) if batch_size is None else checks.positive_int(batch_size, "batch_size")
         check_monitor(self.schedule, held_out)
         observers = list(callbacks)
@@ -176,7 +179,9 @@ class Trainer(TrainState):
         call, goes_on = (self.call, self.goes_on) if saved is None else (saved.call, saved.goes_on)
         settings = trained, held_out, epochs, size, shuffle, observers, call
         if not isinstance(self.optimizer, LBFGS):
-            fit = Fit(self, *settings, goes_on)
+            fit = Fit(self, *settings, goes_on, source)
+        elif isinstance(trained, Stream):
+            raise ValueError("x is a source that is read by windows; expected arrays, for LBFGS")
         elif saved is None:
             fit = LbfgsFit(self, *settings)
         else:
@@ -185,6 +190,29 @@ class Trainer(TrainState):
             checkpoint.restore(saved, self)
         self.take_classes(classes, names_of(x))
         return fit
+
+    def _samples(
+        self,
+        x: ArrayLike | Source,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        validation: Validation,
+        known: Array | None,
+    ) -> tuple[Samples, Data | None, Array | None]:
+        """What is trained and validated on, checked, and the classes of the labels."""
+        net, loss = self.net, self.loss
+        if isinstance(x, Source):
+            if y is not None or sample_weight is not None:
+                raise TypeError("y or sample_weight is given; expected neither with a source")
+            if isinstance(validation, float):
+                raise TypeError(f"validation is {validation}; expected data, as x is a source")
+            samples, classes = open_source(x, net, loss, known)
+            return samples, data.check_validation(net, loss, classes, validation), classes
+        if y is None:
+            raise TypeError("y is None; expected labels or numbers, as x is not a cmlp.data.Source")
+        classes = data.classes_for(net, loss, known, y)
+        found = data.check(net, loss, classes, x, y, sample_weight)
+        return *data.divide(net, loss, classes, found, validation, self.seed), classes
 
     def train_step(
         self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None

@@ -1,0 +1,166 @@
+"""Samples of a source, window after window, checked as `data` checks those in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import checks
+from ..checks import Array
+from ..data import Source
+from ..data.blocks import Chunk
+from ..data.feed import Feed
+from ..network import Sequential
+from . import data
+from .data import Data
+
+# Rows that are looked at before anything is changed.
+_FIRST_ROWS = 256
+_PREFIX = "the source's "
+
+
+class Window(NamedTuple):
+    """Some samples of an epoch: rows of some data in order, the first of them number ``first``."""
+
+    data: Data
+    order: Array
+    first: int
+
+
+class Stream:
+    """The samples of a source for a net and a loss.
+
+    Parameters
+    ----------
+    source : Source
+    net : Sequential
+    loss : Loss, or object with forward and backward
+    classes : ndarray or None
+
+    Attributes
+    ----------
+    last_epoch : int
+        Up to where epochs are read ahead.
+    unit : float
+        What the weights have been divided by: the mean of all.
+    """
+
+    def __init__(self, source: Source, net: Sequential, loss: Any, classes: Array | None) -> None:
+        self.source, self.last_epoch = source, 0
+        self._net, self._loss, self._classes = net, loss, classes
+        self._feed: Feed | None = None
+        self._settings: tuple[Any, ...] = ()
+        net.preprocessing.check_names(source, "the source")
+        self._scale = self._scale_of_weights()
+        self._example = self.slice(0, _FIRST_ROWS)
+        self.unit = self._example.unit
+
+    def __len__(self) -> int:
+        return self.source.n_rows
+
+    def slice(self, start: int, stop: int) -> Data:
+        """Samples by their numbers in the first block."""
+        found: list[Data] = []
+        for chunk in self.source.blocks.chunks(0, start):
+            found.append(self._checked(chunk.slice(0, stop - start - sum(map(len, found)))))
+            if sum(map(len, found)) == stop - start:
+                break
+        x, y, weight = zip(*((d.x, d.y, d.weight) for d in found), strict=True)
+        return Data(
+            np.concatenate(x),
+            np.concatenate(y),
+            None if weight[0] is None else np.concatenate(weight),
+        )
+
+    def _scale_of_weights(self) -> data.Scale | None:
+        """The scale of all weights, by going through them if there are any."""
+        highest, total = 0.0, 0.0
+        for chunk in self.source.blocks.targets():
+            if chunk.weight is None and getattr(self._loss, "class_weight", None) is None:
+                return None
+            parts = self._net, self._loss, self._classes
+            target = data.check_targets(*parts, chunk.y, _PREFIX)
+            weight = data.check_weights(*parts, target, chunk.weight, _PREFIX, True)
+            if weight is None:
+                return None
+            most = max(highest, float(weight.max()))
+            if most > 0.0:
+                total = total * (highest / most) + float((weight / most).sum())
+            highest = most
+        if highest == 0.0:
+            raise ValueError(f"{_PREFIX}weights are 0 for every sample; expected > 0")
+        return highest, total / len(self)
+
+    def window(self, epoch: int, row: int, batch_size: int, shuffle: bool, seed: int) -> Window:
+        """Samples with this row of an epoch among them, where a minibatch begins."""
+        settings = batch_size, shuffle, seed
+        goes_on = epoch + 1 < self.last_epoch
+        found = None
+        if self._feed is not None and settings == self._settings:
+            found = self._feed.at(epoch, row, goes_on)
+        if found is None:
+            self.close()
+            self._settings, order = settings, self.source.order(shuffle, seed)
+            example = self._example.x, self._example.y, self._example.weight
+            self._feed = Feed(
+                self.source.blocks, order, self._prepare, example, batch_size,
+                self.source.n_readers, epoch, row,
+            )  # fmt: skip
+            found = self._feed.at(epoch, row, goes_on)
+            assert found is not None
+        return Window(Data(*found.arrays, self.unit), found.order, found.first)
+
+    def close(self) -> None:
+        """Read no further."""
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
+
+    def _prepare(self, chunk: Chunk) -> Sequence[Array | None]:
+        found = self._checked(chunk)
+        return found.x, found.y, found.weight
+
+    def _checked(self, chunk: Chunk) -> Data:
+        return data.check(
+            self._net,
+            self._loss,
+            self._classes,
+            chunk.x,
+            chunk.y,
+            chunk.weight,
+            "the source's ",
+            True,
+        )
+
+
+Samples = Data | Stream
+
+
+def open_source(
+    source: Source, net: Sequential, loss: Any, known: Array | None
+) -> tuple[Samples, Array | None]:
+    """The samples of a source, and the classes of its labels.
+
+    Arrays that are mapped to memory, and that the core can take as they are, are not copied.
+    """
+    source.blocks.check_unchanged()
+    classes = _classes_of(source, net, loss, known)
+    mapped = source.blocks.mapped() if source.shuffle == "full" else None
+    if mapped is not None and not net.preprocessing.scales and mapped.x.dtype == net.dtype:
+        return data.check(net, loss, classes, *mapped), classes
+    return Stream(source, net, loss, classes), classes
+
+
+def _classes_of(source: Source, net: Sequential, loss: Any, known: Array | None) -> Array | None:
+    """The classes that are known; else those of all labels, unless they are numbers."""
+    if known is not None or not data.classifies(loss):
+        return known
+    found: Array | None = None
+    for chunk in source.blocks.targets():
+        part = checks.find_classes(chunk.y, "the source's y")
+        if part is None:
+            return None
+        found = part if found is None else np.union1d(found, part)
+    return data.check_classes(net, loss, found)
