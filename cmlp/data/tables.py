@@ -120,9 +120,7 @@ def _column_of(batch: Any) -> Callable[[str], Array]:
     def column(name: str) -> Array:
         found = batch.column(name)
         if found.null_count:
-            raise ValueError(
-                f"column {name!r} has {found.null_count} missing values; expected none"
-            )
+            raise ValueError(f"column {name!r} has missing values, {found.null_count} of them")
         if hasattr(found, "combine_chunks"):
             found = found.combine_chunks()
         if hasattr(found, "dictionary_decode"):
@@ -238,8 +236,8 @@ class FrameBlocks(TableBlocks):
     columns : Columns
     names : sequence of str
         All columns of the frame.
-    sizes : sequence of int
-        Rows of the blocks; one for all of them where the frame can be cut.
+    sizes : sequence of int or int
+        Rows of the blocks; all rows where the frame can be cut.
     table_of : function of (block, first row, rows, names)
         The Arrow table of the rows; ``first`` counts from the beginning of the frame.
     """
@@ -248,12 +246,12 @@ class FrameBlocks(TableBlocks):
         self,
         columns: Columns,
         names: Sequence[str],
-        sizes: Sequence[int],
+        sizes: Sequence[int] | int,
         table_of: Callable[[int, int, int, list[str]], Any],
     ) -> None:
         super().__init__(columns.among(names))
-        self.sizes, self._table_of = list(sizes), table_of
-        self._can_be_cut = len(self.sizes) == 1
+        self._table_of, self._can_be_cut = table_of, isinstance(sizes, int)
+        self.sizes = [sizes] if isinstance(sizes, int) else list(sizes)
         if sum(self.sizes) == 0:
             raise ValueError("frame has no rows; expected one or more")
 
@@ -288,7 +286,7 @@ def _polars(value: Any, columns: Columns) -> FrameBlocks:
     def table_of(block: int, first: int, rows: int, names: list[str]) -> Any:
         return lazy.select(names).slice(first, rows).collect().to_arrow()
 
-    return FrameBlocks(columns, lazy.collect_schema().names(), [n], table_of)
+    return FrameBlocks(columns, lazy.collect_schema().names(), n, table_of)
 
 
 def _len(lazy: Any) -> Any:
@@ -306,18 +304,21 @@ def _dask(value: Any, columns: Columns) -> FrameBlocks:
 
 
 def _arrow(value: Any, columns: Columns) -> FrameBlocks:
-    if not any(hasattr(value, name) for name in ("get_fragments", "num_rows")):
+    if hasattr(value, "num_rows"):
+
+        def rows_of(block: int, first: int, rows: int, names: list[str]) -> Any:
+            return value.select(names).slice(first, rows)
+
+        return FrameBlocks(columns, value.schema.names, value.num_rows, rows_of)
+    if not hasattr(value, "get_fragments"):
         raise TypeError(f"frame is {type(value).__name__}; expected a Dataset or a Table")
-    dataset = (
-        value if hasattr(value, "get_fragments") else _pyarrow("pyarrow.dataset").dataset(value)
-    )
-    fragments = list(dataset.get_fragments())
+    fragments = list(value.get_fragments())
     sizes = [fragment.count_rows() for fragment in fragments]
 
     def table_of(block: int, first: int, rows: int, names: list[str]) -> Any:
         return fragments[block].to_table(columns=names)
 
-    return FrameBlocks(columns, dataset.schema.names, sizes, table_of)
+    return FrameBlocks(columns, value.schema.names, sizes, table_of)
 
 
 _FRAMES: dict[str, Callable[[Any, Columns], FrameBlocks]] = {

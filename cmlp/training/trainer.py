@@ -47,7 +47,7 @@ class Trainer(TrainState):
         "huber", "poisson", "softmax_cross_entropy", "binary_cross_entropy".
     optimizer : Optimizer, LBFGS, object with step, or str, optional
         ``SGD(lr=0.1)`` if None.  A name stands for an optimizer with its usual settings: "sgd",
-        "adam", "adamw", "rmsprop", "adagrad", "lbfgs".
+        "adam", "adamw", "rmsprop", "adadelta", "adagrad", "lbfgs".
     schedule : Schedule or function of the step, optional
         The learning rate of each iteration (`cmlp.schedules`); the optimizer's if None.
     n_threads : int, optional

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import cmlp
 from cmlp import (
     callbacks,
+    data,
     datasets,
     graph,
     initializers,
@@ -31,6 +32,17 @@ Array = NDArray[Any]
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 LABELS = (X[:, 0] > 0).astype(np.int64)
+
+
+def sources() -> None:
+    rows = data.Source.from_arrays(X, LABELS, shuffle="blocks", window=32, block_rows=8)
+    chunks = data.Source.from_chunks(lambda: [(X, LABELS)], n_rows=40, n_readers=2)
+    for source in (rows, chunks):
+        assert_type(source, data.Source)
+        assert_type(source.shape, tuple[int, int])
+        assert_type(source.memory_bytes(batch_size=8), int)
+        net = cmlp.Sequential(cmlp.Dense(3, 2), seed=0)
+        assert_type(cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy()).fit(source), History)
 
 
 def package() -> None:
@@ -275,7 +287,7 @@ def training() -> None:
     assert best.net is best.best.net
 
 
-def data() -> None:
+def sets() -> None:
     digits = datasets.digits()
     assert_type(digits, datasets.Dataset)
     assert_type(digits.split(0.5, seed=1), datasets.Split)
