@@ -185,7 +185,7 @@ class TestChunks:
         source = Source.from_chunks(lambda: made.append(0) or pieces(X, LABELS)(), N, window=150)
         before = len(made)
         make().fit(source, epochs=4, batch_size=32)
-        assert len(made) - before == 4 + 2  # and looks at the first labels and rows
+        assert len(made) - before == 4 + 3  # and looks at the first labels, weights and rows
 
     def test_give_names_of_classes(self):
         names = np.array(["a", "b", "c"])[LABELS]

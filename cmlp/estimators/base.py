@@ -24,7 +24,7 @@ from ..losses import Loss
 from ..network import Sequential
 from ..preprocessing import Preprocessing
 from ..training.callbacks import ProgressBar
-from ..training.data import Data, factors
+from ..training.data import Data, factors, scale_of
 from . import compat, parameters
 from .bridge import TaskCallbacks
 from .engine import Engine, NotFiniteError
@@ -245,7 +245,8 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         weight = self._with_class_weight(y, sample_weight)
         if weight is None:
             return make_data(X, self._encode(y, dtype), None)
-        return make_data(X, self._encode(y, dtype), *factors(weight, dtype, not incremental))
+        scale = None if incremental else scale_of(weight)
+        return make_data(X, self._encode(y, dtype), *factors(weight, dtype, scale))
 
     def _validated(self, X: Any, y: Any, reset: bool, dtypes: list[Any]) -> tuple[Any, Any]:
         """X and y through scikit-learn's checks; X of one of these types, else of the first."""

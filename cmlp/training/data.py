@@ -204,7 +204,7 @@ def _hold_out(data: Data, share: float, seed: int) -> tuple[Data, Data]:
         )
     held = np.zeros(len(data), bool)
     held[np.random.default_rng(seed).permutation(len(data))[:n]] = True
-    return data.take(~held), data.take(held)
+    return data.take(~held).relative(), data.take(held).relative()
 
 
 def _check_regression(loss: Any) -> None:

@@ -68,11 +68,8 @@ class Stream:
             if sum(map(len, found)) == stop - start:
                 break
         x, y, weight = zip(*((d.x, d.y, d.weight) for d in found), strict=True)
-        return Data(
-            np.concatenate(x),
-            np.concatenate(y),
-            None if weight[0] is None else np.concatenate(weight),
-        )
+        weights = None if weight[0] is None else np.concatenate(weight)
+        return Data(np.concatenate(x), np.concatenate(y), weights, found[0].unit)
 
     def _scale_of_weights(self) -> data.Scale | None:
         """The scale of all weights, by going through them if there are any."""
@@ -110,7 +107,8 @@ class Stream:
             )  # fmt: skip
             found = self._feed.at(epoch, row, goes_on)
             assert found is not None
-        return Window(Data(*found.arrays, self.unit), found.order, found.first)
+        x, y, weight = found.arrays
+        return Window(Data(x, y, weight, self.unit), found.order, found.first)
 
     def close(self) -> None:
         """Read no further."""
@@ -123,16 +121,8 @@ class Stream:
         return found.x, found.y, found.weight
 
     def _checked(self, chunk: Chunk) -> Data:
-        return data.check(
-            self._net,
-            self._loss,
-            self._classes,
-            chunk.x,
-            chunk.y,
-            chunk.weight,
-            "the source's ",
-            True,
-        )
+        parts = self._net, self._loss, self._classes, *chunk
+        return data.check(*parts, prefix=_PREFIX, relative=False, scale=self._scale)
 
 
 Samples = Data | Stream
