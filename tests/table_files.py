@@ -24,12 +24,12 @@ def npz_file(folder: Path, **arrays: object) -> Path:
     return path
 
 
-def peak_of_load(path: Path, task: str = "auto") -> int:
-    """Most bytes of Python and NumPy at once while a table is read."""
+def peak_of_load(path: Path, task: str = "auto") -> tuple[int, int]:
+    """Most bytes of Python and NumPy at once while a table is read, and those of its arrays."""
     tracemalloc.start()
     try:
-        assert len(load_table(path, task=task)) >= 1
-        return tracemalloc.get_traced_memory()[1]
+        data = load_table(path, task=task)
+        return tracemalloc.get_traced_memory()[1], data.x.nbytes + data.y.nbytes
     finally:
         tracemalloc.stop()
 

@@ -317,7 +317,10 @@ def test_load_says_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'moons', expected one of digits, circle, xor.*\.csv"):
         datasets.load("moons")
     with pytest.raises(ValueError, match="no data at"):
-        datasets.load(tmp_path / "none.csv")
+        datasets.load(tmp_path / "none")
+    for name in ("none.csv", "none.csv.gz", "none.parquet", "none.npz"):
+        with pytest.raises(FileNotFoundError):
+            datasets.load(tmp_path / name)
     with pytest.raises(ValueError, match=r"expected a name that ends in \.csv"):
         datasets.load(__file__)
     with pytest.raises(TypeError, match="target"):

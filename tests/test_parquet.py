@@ -37,7 +37,7 @@ def test_parquet(tmp_path: Path) -> None:
     )
     data = load_table(path, features=["b", "a", "on"])
     assert data.x.tolist() == [[0.5, 1, 1], [1.5, 2, 0], [2.5, 3, 1]]
-    assert data.x.dtype == np.float32
+    assert data.x.dtype == np.float64
     assert data.feature_names == ("b", "a", "on")
     assert data.classes == ("p", "q")
     assert data.y.tolist() == [1, 0, 0]
@@ -45,7 +45,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert load_table(path, "on", features=["a"]).classes == ("False", "True")
     assert load_table(path, "b", features=["a"]).y.tolist() == [[0.5], [1.5], [2.5]]
     assert load_inputs(path, features=["a"]).tolist() == [[1], [2], [3]]
-    with pytest.raises(FormatError, match="column 'kind' is text, expected numbers"):
+    with pytest.raises(FormatError, match="row 1, column 'kind': 'u' is not a number"):
         load_table(path)
     with pytest.raises(ValueError, match="has no column 'c', it has 'a', 'b', 'on'"):
         load_table(path, "c")
@@ -54,10 +54,13 @@ def test_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"a": [1.0, None], "y": [1, 2]}, "column 'a' has 1 empty cells"),
-        ({"a": [1.0, float("nan")], "y": [1, 2]}, "column 'a', row 2: nan is no finite"),
+        (
+            {"a": [1.0, None], "y": [1, 2]},
+            "row 2, column 'a': the cell is empty, expected a number",
+        ),
+        ({"a": [1.0, float("nan")], "y": [1, 2]}, "row 2, column 'a': nan is not a finite number"),
         ({"a": [[1.0], [2.0]], "y": [1, 2]}, "column 'a' is of type 'list"),
-        ({"a": [1.0], "y": [float("inf")]}, "target, row 1: inf is no finite"),
+        ({"a": [1.0], "y": [float("inf")]}, "row 1, column 'y': inf is not a finite number"),
         ({"y": [1, 2]}, "no column is left for the inputs"),
     ],
 )
@@ -84,6 +87,7 @@ def test_parquet_that_claims_too_much(tmp_path: Path) -> None:
 
 
 def test_parquet_needs_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "table.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ImportError, match=r"pip install cmlp\[data\]"):
         load_table(tmp_path / "table.parquet")

@@ -69,14 +69,18 @@ def describe(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-@click.group(cls=App, invoke_without_command=True, context_settings={"show_default": True})
+_SETTINGS = {"show_default": True, "help_option_names": ["-h", "--help"]}
+
+
+@click.group(cls=App, invoke_without_command=True, context_settings=_SETTINGS)
 @click.version_option(_core.info()["version"], prog_name="cmlp")
 @click.pass_context
 def app(context: click.Context) -> None:
     """Train multilayer perceptrons and use them.
 
-    DATA is a name (digits, circle, xor, gauss, spiral, plane, multi_gaussian), a CSV, TSV, NPZ
-    or Parquet file, or a folder of IDX files as MNIST has them.
+    DATA is a name (digits, circle, xor, gauss, spiral, plane, multi_gaussian), a table (CSV, TSV,
+    Parquet, Feather, JSON lines or NPZ; .gz, .bz2, .xz or .zst; - is CSV from standard input), or
+    a folder of IDX files as MNIST has them.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -37,6 +38,74 @@ def names(
     if not all(found):
         raise click.BadParameter(f"{value!r} is not a list of names joined by commas")
     return found
+
+
+def feature_texts(
+    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...] | None:
+    """What was given for columns; @FILE is its lines, a name each."""
+    found: list[str] = []
+    for text in value:
+        if text.startswith("@"):
+            try:
+                lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise click.BadParameter(f"{text[1:]}: {error}") from error
+            found += [line.strip() for line in lines if line.strip()]
+        elif not all(part.strip() for part in text.split(",")):
+            raise click.BadParameter(f"{text!r} is not a list of names joined by commas")
+        else:
+            found.append(text)
+    return tuple(found) or None
+
+
+def features_option(command: F) -> F:
+    """Add ``--features``."""
+    return click.option(
+        "--features", callback=feature_texts, multiple=True, metavar="NAME,... or @FILE",
+        help="Columns to predict from, given once or often; a name with commas alone, or a "
+        "name a line in a file.  [default: all others]",
+    )(command)  # fmt: skip
+
+
+READING = ("header", "delimiter", "decimal", "encoding", "na_values")
+"""The options that say how delimited text is read."""
+
+
+def reading(command: F) -> F:
+    """Add the options of `READING` to a command."""
+    added = [
+        click.option(
+            "--header/--no-header", default=None,
+            help="Whether the first row of text holds names.  [default: as in training, or "
+            "seen from the rows below]",
+        ),
+        click.option(
+            "--delimiter", metavar="CHARACTER", help="Between the cells of text; tab is a name, "
+            "too.  [default: what the first rows agree on]",
+        ),
+        click.option(
+            "--decimal", type=click.Choice([".", ","]),
+            help="Before the fraction of a number.  [default: seen from the first rows]",
+        ),
+        click.option("--encoding", metavar="NAME", help="Of text.  [default: UTF-8]"),
+        click.option(
+            "--na-values", multiple=True, metavar="TEXT",
+            help="A text that stands for no value, besides NA, ?, null and the like; may be "
+            "given often.",
+        ),
+    ]  # fmt: skip
+    for option in reversed(added):
+        command = option(command)
+    return command
+
+
+def reading_given(values: dict[str, Any]) -> dict[str, Any]:
+    """Those of `READING` that were given, as the readers take them; they leave ``values``."""
+    found = {name: values.pop(name) for name in READING}
+    if found["delimiter"] in ("tab", "\\t"):
+        found["delimiter"] = "\t"
+    return {name: value for name, value in found.items() if value not in (None, ())}
 
 
 ABOVE_ZERO = click.FloatRange(min=0, min_open=True)

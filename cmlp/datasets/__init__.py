@@ -3,9 +3,11 @@
 `load` takes the name of a set or a path. Every set is a `Dataset`, whose `split` gives the same
 training and test part each time.
 
-`dataset` says what a set is, `sets` has those without files, `idx`, `csv` and `tables` read files;
-the files that ship with the package are in the folder ``data``.  Of the package this imports
-checks, errors and preprocessing.
+`dataset` says what a set is, `sets` has those without files. `idx` reads pictures. `tables` reads
+tables: `opening` has the bytes of a file, `dialect` guesses how text is laid out, `csv` and `rows`
+read it, `columnar` reads Parquet and its like, `npz` arrays; `columns` chooses, `targets` tells
+labels from numbers. The files that ship with the package are in the folder ``data``.  Of the
+package this imports checks, errors, preprocessing and tables.
 """
 
 from ..preprocessing import Standardizer
@@ -21,7 +23,7 @@ from .sets import (
     features_2d,
     points_2d,
 )
-from .tables import load_table
+from .tables import load_table, read_table
 
 __all__ = [
     "BOOLEAN_FUNCTIONS",
@@ -39,4 +41,5 @@ __all__ = [
     "mnist",
     "points_2d",
     "read_idx",
+    "read_table",
 ]

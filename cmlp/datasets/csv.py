@@ -1,198 +1,161 @@
-"""Reading CSV and TSV files, row by row and not trusted: `read_csv`."""
+"""Reading delimited text: `read_text`.
+
+pyarrow reads what is plainly well-formed.  All else goes to the strict reader of `rows`, which
+takes it or tells the place of the fault.
+"""
 
 from __future__ import annotations
 
-import csv
 import itertools
 import re
-from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import FormatError
-from .columns import MAX_CLASSES, Column, Raw, Wanted, check_unique, choose, shown
+from ..table import MISSING, Column, Table, arrow
+from .dialect import Format, Layout, decoded
+from .rows import MAX_LINE, rows
 
-__all__ = ["MAX_COLUMNS", "read_csv"]
+__all__ = ["read_text"]
 
-MAX_COLUMNS = 1 << 16
-_MAX_LINE = 1 << 24
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
-_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
+_BYTES_A_COLUMN = 64
+_NAMES = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma", " ": "space"}
 
 
-def read_csv(path: Path, wanted: Wanted, header: bool | None, mixed_labels: bool) -> Raw:
-    """Read row by row: the text is never in memory as a whole.
+def read_text(path: Path, stem: str, data: bytes, given: Format) -> Table:
+    """The columns of a CSV or TSV file, all cells as they are written but for spaces around.
 
-    `mixed_labels` takes a target column of words and numbers as labels, which is otherwise
-    refused.
+    Raises
+    ------
+    FormatError
+        No rows, rows of different lengths, quotes that do not fit, another encoding, limits of
+        `rows`: the line.
     """
-    rows = _csv_rows(path)
-    line, first = next(rows, (0, []))
-    if not first:
-        raise FormatError(f"{path}: the file is empty")
-    if header is None:
-        header = all(_number(cell) is None for cell in first)
-    names = _column_names(path, first, header)
-    features, target = choose(path, names, wanted)
-    inputs = array("f")
-    cells = None if target is None else _Cells(path, names[target])
-    data = rows if header else itertools.chain([(line, first)], rows)
-    for line, row in data:
-        if len(row) != len(names):
-            raise FormatError(f"{path}: line {line} has {len(row)} cells, expected {len(names)}")
-        inputs.extend(_numbers(path, line, row, names, features))
-        if cells is not None and target is not None:
-            cells.add(row[target].strip(), line)
-    if not inputs:
+    text = decoded(path, data, given.encoding)
+    layout = Layout.of(path, text, given)
+    if layout.header and layout.alone:
         raise FormatError(f"{path}: no rows below the header")
-    x = np.frombuffer(inputs, dtype=np.float32).reshape(-1, len(features))
-    y = None if cells is None else cells.column(mixed_labels)
-    return Raw(x, y, tuple(names[i] for i in features))
+    width = len(layout.first)
+    columns = _quickly(text, layout)
+    if columns is None:
+        columns = _strictly(path, text, layout)
+    if len(columns[0]) == layout.header:
+        raise FormatError(f"{path}: no rows below the header")
+    if layout.header:
+        columns = [column.slice(1) for column in columns]
+    names = _names(layout.first if layout.header else [""] * width)
+    missing = (*MISSING, *given.na_values)
+    where = _places(path, text, layout)
+    about = {"separator": _NAMES.get(layout.delimiter, repr(layout.delimiter))}
+    about["header"] = "the first row" if layout.header else "none"
+    if layout.decimal != ".":
+        about["decimal"] = "comma"
+    if given.encoding is not None:
+        about["encoding"] = given.encoding
+    made = [
+        Column(name, cells, where, decimal=layout.decimal, missing=missing)
+        for name, cells in zip(names, columns, strict=True)
+    ]
+    if layout.header and not layout.first[0] and _counts(made[0]):
+        about["index"] = made[0].name
+    return Table(stem, made, about, path)
 
 
-class _Cells:
-    """A target column as it is read.
-
-    Each different cell is kept once, until they are too many for labels: then they are numbers.
-    """
-
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
-        self._code_of: dict[str, int] = {}
-        self._first_lines: list[int] = []
-        self._codes = array("H")
-        self._numbers: array[float] | None = None
-
-    def add(self, cell: str, line: int) -> None:
-        if self._numbers is not None:
-            self._numbers.append(self._number(cell, line))
-            return
-        code = self._code_of.setdefault(cell, len(self._code_of))
-        if code == len(self._first_lines):
-            self._first_lines.append(line)
-        if code < MAX_CLASSES:
-            self._codes.append(code)
-            return
-        known = np.array(list(map(self._number, self._code_of, self._first_lines)))
-        self._numbers = array("d", known[np.frombuffer(self._codes, np.uint16)].tobytes())
-        self._numbers.append(known[-1])
-
-    def _number(self, cell: str, line: int) -> float:
-        if fault := _fault(cell):
-            raise FormatError(
-                f"{self._where(line)}: {fault}, "
-                f"and more than {MAX_CLASSES} different targets cannot be labels"
-            )
-        return float(cell)
-
-    def column(self, mixed_labels: bool) -> Column | NDArray[Any]:
-        """What the cells are, once all are there."""
-        if self._numbers is not None:
-            return np.frombuffer(self._numbers)[:, np.newaxis]
-        codes = np.frombuffer(self._codes, np.uint16)
-        return Column(self._values(list(self._code_of), mixed_labels), codes)
-
-    def _values(self, cells: list[str], mixed_labels: bool) -> list[str] | list[int] | list[float]:
-        """The different cells as whole numbers, numbers or text."""
-        faults = [_fault(cell) for cell in cells]
-        if not any(faults):
-            if all(_WHOLE_NUMBER.fullmatch(cell) for cell in cells):
-                return [int(cell) for cell in cells]
-            return [float(cell) for cell in cells]
-        if "" in cells:
-            line = self._first_lines[cells.index("")]
-            raise FormatError(f"{self._where(line)}: the cell is empty, expected a target")
-        if mixed_labels or all(_number(cell) is None for cell in cells):
-            return cells
-        i = next(i for i, fault in enumerate(faults) if fault)
-        line = self._first_lines[i]
-        raise FormatError(f"{self._where(line)}: {faults[i]}, as other targets are")
-
-    def _where(self, line: int) -> str:
-        return f"{self._path}: line {line}, column {shown(self._name)}"
+def _counts(column: Column) -> bool:
+    """Whether a column numbers the rows."""
+    if column.kind != "number" or not column.whole or column.n_missing:
+        return False
+    return bool((np.diff(column.numbers()) == 1).all())
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the number of its last line from 1."""
-    line = cells = 0
-
-    def lines(stream: TextIO) -> Iterator[str]:
-        """The text line by line, as long as a row of it stays small."""
-        nonlocal cells
-        while text := stream.readline(_MAX_LINE):
-            cells += text.count(delimiter)
-            if cells >= MAX_COLUMNS or len(text) == _MAX_LINE:
-                raise FormatError(
-                    f"{path}: after line {line}: a row of more than {MAX_COLUMNS} cells, "
-                    f"or a line of more than {_MAX_LINE} characters"
-                )
-            yield text
-
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            start = stream.readline(_MAX_LINE)
-            while start and not start.strip():
-                start = stream.readline(_MAX_LINE)
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",\t;", key=start.count)
-            stream.seek(0)
-            reader = csv.reader(
-                lines(stream), delimiter=delimiter, skipinitialspace=True, strict=True
-            )
-            for row in reader:
-                line, cells = reader.line_num, 0
-                if len(row) > 1 or any(cell.strip() for cell in row):
-                    yield line, row
-    except csv.Error as error:
-        raise FormatError(f"{path}: after line {line}: {error}") from error
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: not UTF-8 text ({error.reason})") from error
+def _names(first: Sequence[str]) -> list[str]:
+    """The header's names; a column without one is called by its number, or as no other is."""
+    taken = {name for name in first if name}
+    found = []
+    for i, name in enumerate(first, 1):
+        candidates = itertools.chain([name or str(i)], (f"column {k}" for k in itertools.count(i)))
+        new = name or next(made for made in candidates if made not in taken)
+        taken.add(new)
+        found.append(new)
+    return found
 
 
-def _column_names(path: Path, first: list[str], header: bool) -> list[str]:
-    """The header's names; a column without one is called by its number from 1."""
-    names = [(cell.strip() if header else "") or str(i) for i, cell in enumerate(first, 1)]
-    check_unique(path, names)
-    return names
+def _places(path: Path, text: bytes, layout: Layout) -> Callable[[int], str]:
+    """From the number of a row to the line where it stands."""
+
+    def place(i: int) -> str:
+        below = rows(path, text, layout.delimiter, layout.skip)
+        line, _ = next(itertools.islice(below, i + layout.header, None))
+        return f"{path}: line {line}"
+
+    return place
 
 
-def _number(cell: str) -> float | None:
-    """The number that a cell spells, None if it spells none."""
-    # float() would take the underscores of Python's literals.
-    if "_" in cell:
+# ---- text in which quotes stand around cells alone, and rows are of one length ----
+
+
+def _quickly(text: bytes, layout: Layout) -> list[Any] | None:
+    """All cells by pyarrow, the header's too; None where only the strict reader knows."""
+    pa = arrow()
+    import pyarrow.csv
+
+    width = len(layout.first)
+    if len(text) < _BYTES_A_COLUMN * width:  # then columns cost more than their cells
         return None
-    try:
-        return float(cell)
-    except ValueError:
+    if width < 2 or not _plain(text, layout.delimiter) or len(layout.delimiter.encode()) > 1:
         return None
-
-
-def _numbers(
-    path: Path, line: int, row: list[str], names: list[str], columns: list[int]
-) -> list[float]:
-    """The cells of `columns` as numbers that float32 can hold."""
-    cells = [row[i] for i in columns]
+    names = list(map(str, range(width)))
     try:
-        numbers = list(map(float, cells))
-        if all(-_FLOAT32_MAX <= v <= _FLOAT32_MAX for v in numbers) and "_" not in "".join(cells):
-            return numbers
-    except ValueError:
-        pass
-    # The row is wrong; which cell is it?
-    bad = next(i for i in columns if _fault(row[i]))
-    raise FormatError(f"{path}: line {line}, column {shown(names[bad])}: {_fault(row[bad])}")
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(text),
+            read_options=pyarrow.csv.ReadOptions(
+                use_threads=False, column_names=names, skip_rows=layout.skip, block_size=MAX_LINE
+            ),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=layout.delimiter, newlines_in_values=b'"' in text
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    trim = pa.compute.utf8_trim_whitespace
+    return [_one(pa, trim(column)) for column in table.columns]
 
 
-def _fault(cell: str) -> str | None:
-    """What keeps a cell from being a finite float32 number; None if nothing does."""
-    if not cell.strip():
-        return "the cell is empty, expected a number"
-    number = _number(cell)
-    if number is None:
-        return f"{shown(cell)} is not a number"
-    if not abs(number) <= _FLOAT32_MAX:
-        return f"{shown(cell)} is not a finite float32 number"
-    return None
+def _plain(text: bytes, delimiter: str) -> bool:
+    """Whether every quote stands around a cell or is doubled within one."""
+    if b'"' not in text:
+        return True
+    mark = re.escape(delimiter.encode())
+    cell = rb'(?:[^"\r\n' + mark + rb']*+|"(?:[^"]++|"")*+")'
+    pattern = re.compile(rb"(?:" + cell + rb"(?:" + mark + rb"|[\r\n]++|\Z))*+")
+    found = pattern.match(text)
+    return found is not None and found.end() == len(text)
+
+
+def _one(pa: Any, column: Any) -> Any:
+    """A chunked array as one array, if one can hold it."""
+    return column.chunk(0) if column.num_chunks == 1 else column
+
+
+# ---- all other text ----
+
+
+def _strictly(path: Path, text: bytes, layout: Layout) -> list[Any]:
+    """All cells by Python's reader, the header's too."""
+    pa = arrow()
+    width = len(layout.first)
+    blocks: list[list[Any]] = [[] for _ in range(width)]
+    found = rows(path, text, layout.delimiter, layout.skip)
+    while block := list(itertools.islice(found, 4096)):
+        for line, row in block:
+            if len(row) != width:
+                raise FormatError(f"{path}: line {line} has {len(row)} cells, expected {width}")
+        for place, cells in enumerate(zip(*(row for _, row in block), strict=True)):
+            blocks[place].append(pa.array([cell.strip() for cell in cells], pa.string()))
+    return [pa.chunked_array(chunks, pa.string()) for chunks in blocks]

@@ -21,9 +21,9 @@ _TEST_SHARE = 0.2
 class Split(NamedTuple):
     """A training part and a held-out part; unpacks in this order."""
 
-    x_train: NDArray[np.float32]
+    x_train: NDArray[Any]
     y_train: NDArray[Any]
-    x_test: NDArray[np.float32]
+    x_test: NDArray[Any]
     y_test: NDArray[Any]
 
 
@@ -34,10 +34,10 @@ class Dataset:
     Attributes
     ----------
     name : str
-    x : ndarray (n, n_in), float32
-        Inputs, all finite.
+    x : ndarray (n, n_in), float32 or float64
+        Inputs, all finite. float64 from tables, so that nothing is rounded before it is scaled.
     y : ndarray
-        Class numbers (n,), int64, that index `classes`; or targets (n, n_out), float32.
+        Class numbers (n,), int64, that index `classes`; or targets (n, n_out) of such floats.
     classes : tuple of int or of str, or None
         The label of each class number; None for regression.
     feature_names : tuple of str, or None
@@ -54,7 +54,7 @@ class Dataset:
     """
 
     name: str
-    x: NDArray[np.float32]
+    x: NDArray[Any]
     y: NDArray[Any]
     classes: Labels | None = None
     feature_names: tuple[str, ...] | None = None
