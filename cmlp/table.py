@@ -95,6 +95,8 @@ class Column:
         pa = arrow()
         if pa.types.is_dictionary(cells.type):
             cells = cells.cast(cells.type.value_type)
+        if pa.types.is_string_view(cells.type):  # few computations know it
+            cells = cells.cast(pa.large_string())
         if pa.types.is_null(cells.type):
             cells = cells.cast(pa.float64())
         self.name = name
@@ -109,11 +111,7 @@ class Column:
         """Whether the cells are text."""
         pa = arrow()
         kind = self._raw.type
-        return bool(
-            pa.types.is_string(kind)
-            or pa.types.is_large_string(kind)
-            or pa.types.is_string_view(kind)
-        )
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
     def with_missing(self, missing: Sequence[str]) -> Column:
         """The same cells, of which other texts stand for no value."""

@@ -11,28 +11,35 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import datasets
 from ..export.files import load, replace_file
-from . import data, model, output
+from . import data, model, options, output
 from .model import Origin
 
 Array = NDArray[Any]
+
+_STDOUT = Path("-")
 
 
 @click.command()
 @click.argument("model_file", metavar="MODEL")
 @click.argument("source", metavar="DATA")
-@click.option("--target", metavar="NAME", help="Column to predict.  [default: as in training]")
+@click.option(
+    "--target", metavar="NAME", multiple=True, help="Column to predict.  [default: as in training]"
+)
 @click.option(
     "--part", "which", type=click.Choice(["test", "train", "all"]),
     help="Which part of DATA; test is what training held out.  [default: all of a file, "
     "test of a named set or IDX folder]",
 )  # fmt: skip
-def evaluate(model_file: str, source: str, target: str | None, which: str | None) -> None:
+@options.reading
+def evaluate(
+    model_file: str, source: str, target: tuple[str, ...], which: str | None, **reading: Any
+) -> None:
     """Measure how well MODEL predicts DATA."""
+    given = options.reading_given(reading)
     net = load(model_file)
     origin = Origin.of(net)
-    dataset = model.load_for(net, origin, source, target)
+    dataset = model.load_for(net, origin, source, target or None, given)
     which = which or ("all" if data.is_table(source) else "test")
     if which == "all":
         x, y = data.whole(dataset)
@@ -47,19 +54,20 @@ def evaluate(model_file: str, source: str, target: str | None, which: str | None
 @click.argument("model_file", metavar="MODEL")
 @click.argument("source", metavar="DATA")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="A CSV file.  [default: standard output]"
+    "--out", type=click.Path(path_type=Path), help="A CSV file; - is standard output.  [default: -]"
 )
 @click.option("--proba", is_flag=True, help="Add the probability of each class.")
-def predict(model_file: str, source: str, out: Path | None, proba: bool) -> None:
+@options.reading
+def predict(model_file: str, source: str, out: Path | None, proba: bool, **reading: Any) -> None:
     """Predict the samples of DATA by MODEL.
 
     The predictions are CSV, a line for each sample.  DATA needs no target.
     """
-    if out is not None:
+    given = options.reading_given(reading)
+    if out is not None and out != _STDOUT:
         output.check_place(out, "--out")
     net = load(model_file)
-    features = net.preprocessing.feature_names if data.is_table(source) else None
-    x = datasets.load_inputs(source, features=features)
+    x = model.load_inputs(net, source, given)
     model.check_inputs(net, x.shape[1], source)
     columns = [model.predictions(net, x)]
     n_values = 1 if columns[0].ndim == 1 else columns[0].shape[1]
@@ -68,7 +76,7 @@ def predict(model_file: str, source: str, out: Path | None, proba: bool) -> None
         columns.append(model.probabilities(net, x))
         names += [f"p({label})" for label in model.classes_of(net) or ()]
     text = as_csv(names, columns)
-    if out is None:
+    if out is None or out == _STDOUT:
         click.echo(text, nl=False)
     else:
         replace_file(out, text.encode("utf-8"))

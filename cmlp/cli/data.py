@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 
 from .. import datasets
 from ..datasets.dataset import Dataset
+from ..datasets.tables import dataset_of, is_table_name
+from ..table import Table
 
 Array = NDArray[Any]
 
@@ -32,24 +36,100 @@ class Parts(NamedTuple):
     test: Samples
 
 
+class Loaded(NamedTuple):
+    """A set, what was found out of its file, and what its user should know."""
+
+    dataset: Dataset
+    about: dict[str, str]
+    notes: list[str]
+
+
 def is_table(source: str) -> bool:
-    """Whether the source is a file, which is a table then, and no name or folder."""
-    return source not in ("digits", *datasets.POINTS_2D) and Path(source).is_file()
+    """Whether the source is a file, which is a table then, or is called like one."""
+    if source in ("digits", *datasets.POINTS_2D) or Path(source).is_dir():
+        return False
+    return Path(source).is_file() or is_table_name(source)
 
 
-def load(source: str, **table_options: Any) -> Dataset:
-    """The set of that name or file; the options, None where not given, are for tables."""
-    given = {name: value for name, value in table_options.items() if value is not None}
-    if is_table(source):
-        return datasets.load_table(source, **given)
-    if given:
-        names = " and ".join(given)
-        raise ValueError(f"{names}: for tables alone, and {source!r} is not the file of one")
-    return datasets.load(source)
+def load(
+    source: str,
+    *,
+    target: Sequence[str] | None = None,
+    features: Sequence[str] | None = None,
+    task: str | None = None,
+    classes: Sequence[Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """The set of that name or file; the options are for tables, ``reading`` for text.
+
+    ``features`` are names, or names joined by commas where no column has the whole.
+    """
+    if not is_table(source):
+        given = {"target": target, "features": features, "task": task, **(reading or {})}
+        names = " and ".join(f"--{name}" for name, value in given.items() if value is not None)
+        dataset = datasets.load(source)
+        if names:
+            raise ValueError(f"{names}: for tables alone, and {source!r} is not the file of one")
+        return Loaded(dataset, {}, [])
+    twice = [name for name, n in Counter(target or ()).items() if n > 1]
+    if twice:
+        raise ValueError(f"--target: {twice[0]!r} is given twice, expected different columns")
+    task = task or "auto"
+    if is_arrays(source):
+        dataset = datasets.load_table(
+            source, target, features=features, task=task, classes=classes, **(reading or {})
+        )
+        return Loaded(dataset, {"format": "NPZ"}, [])
+    table = datasets.read_table(source, **(reading or {}))
+    chosen = None if features is None else columns_named(features, table.names)
+    na_values = tuple((reading or {}).get("na_values", ()))
+    task = task if classes is None else "classification"
+    dataset = dataset_of(table, target, chosen, task, classes, na_values)
+    about = {**table.about, "target": ", ".join(target or table.names[-1:])}
+    return Loaded(dataset, about, list(digits_lost(table, dataset)))
+
+
+def digits_lost(table: Table, dataset: Dataset) -> Iterator[str]:
+    """Say which columns have whole numbers that float64 cannot tell apart."""
+    large = np.abs(dataset.x).max(axis=0) >= 2.0**53
+    for name, is_large in zip(dataset.feature_names or (), large, strict=True):
+        if is_large and table[name].loses_digits():
+            yield (
+                f"column {name!r} has whole numbers of more than 15 digits, which float64 cannot "
+                "tell apart"
+            )
+
+
+def values_lost(x: Array, names: Sequence[str], scaled: Array, dtype: str) -> Iterator[str]:
+    """Say which columns have fewer different values as a net of a type gets them."""
+    for name, column, narrow in zip(names, x.T, scaled.astype(dtype).T, strict=True):
+        before = len(np.unique(column))
+        after = len(np.unique(narrow))
+        if after < before:
+            yield f"column {name!r} has {before} different values, of which {dtype} keeps {after}"
+
+
+def is_arrays(source: str) -> bool:
+    """Whether a table is an archive of NumPy arrays, which have no names."""
+    return Path(source).suffix.lower() == ".npz"
+
+
+def columns_named(texts: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The columns that texts name: whole names first, else names joined by commas."""
+    found: list[str] = []
+    for text in texts:
+        found += [text] if text in names else [part.strip() for part in text.split(",")]
+    return found
 
 
 def part(dataset: Dataset, test_share: float | None, validation: float) -> Parts:
     """Hold out a test part, and a share of the rest for validation; always the same ones."""
+    least = 3 if validation else 2
+    if len(dataset) < least:
+        parts = "training, validation and test" if validation else "training and test"
+        raise ValueError(
+            f"{dataset.name} has {len(dataset)} rows; expected at least {least} for {parts}"
+        )
     x, codes, x_test, codes_test = dataset.split(test_share)
     held_out = None
     if validation:

@@ -3,20 +3,23 @@
 What stands between data and net is the net's own (``net.preprocessing``).  What more the command
 line needs to know of the data is in the net's metadata, and so in the model file:
 
-target        column of the table
+target        column of the table, or list of columns
+reading       how its text was read: those of header, delimiter, decimal, encoding and na_values
+              that were given, and the header in any case
 test_share    share of the samples held out, where it was given
 image_shape   rows and columns of the pictures that the inputs unroll
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import datasets
 from ..datasets.dataset import Dataset
 from ..errors import FormatError
 from ..network import Sequential
@@ -29,26 +32,31 @@ Array = NDArray[Any]
 class Origin:
     """What a model file says of the data that its net was trained on; see the module."""
 
-    target: str | None = None
+    target: tuple[str, ...] | None = None
     test_share: float | None = None
     image_shape: tuple[int, int] | None = None
+    reading: dict[str, Any] | None = None
 
     def metadata(self) -> dict[str, Any]:
         """As JSON values, those that are not None."""
-        return {
+        found = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in vars(self).items()
             if value is not None
         }
+        if self.target is not None and len(self.target) == 1:
+            found["target"] = self.target[0]
+        return found
 
     @classmethod
     def of(cls, net: Sequential) -> Origin:
         """What the metadata of a net say; FormatError where they make no sense."""
         m = net.metadata
         return cls(
-            _of_type(m, "target", str),
+            _target(m),
             _of_type(m, "test_share", float),
             _image_shape(m, net.n_in),
+            _reading(m),
         )
 
 
@@ -57,6 +65,30 @@ def _of_type(metadata: Mapping[str, Any], name: str, kind: type) -> Any:
     if value is not None and type(value) is not kind:
         raise FormatError(f"the model's metadata have {name} {value!r}; expected a {kind.__name__}")
     return value
+
+
+def _target(metadata: Mapping[str, Any]) -> tuple[str, ...] | None:
+    value = metadata.get("target")
+    if value is None:
+        return None
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(type(name) is str for name in names):
+        raise FormatError(f"the model's metadata have target {value!r}; expected a str or strs")
+    return tuple(names)
+
+
+_READING = {"header": bool, "delimiter": str, "decimal": str, "encoding": str, "na_values": list}
+
+
+def _reading(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
+    value = _of_type(metadata, "reading", dict)
+    for name, held in (value or {}).items():
+        if name not in _READING or type(held) is not _READING[name]:
+            raise FormatError(f"the model's metadata have reading {name} {held!r}")
+        if isinstance(held, list) and not all(type(text) is str for text in held):
+            raise FormatError(f"the model's metadata have reading {name} {held!r}")
+    found: dict[str, Any] | None = value
+    return found
 
 
 def _image_shape(metadata: Mapping[str, Any], n_in: int | None) -> tuple[int, int] | None:
@@ -80,7 +112,13 @@ def classes_of(net: Sequential) -> list[Any] | None:
     return None
 
 
-def load_for(net: Sequential, origin: Origin, source: str, target: str | None = None) -> Dataset:
+def load_for(
+    net: Sequential,
+    origin: Origin,
+    source: str,
+    target: Sequence[str] | None = None,
+    reading: Mapping[str, Any] | None = None,
+) -> Dataset:
     """The data to evaluate a net on or to go on training it: the same columns and classes."""
     classes = classes_of(net)
     if data.is_table(source):
@@ -90,9 +128,10 @@ def load_for(net: Sequential, origin: Origin, source: str, target: str | None = 
             features=net.preprocessing.feature_names,
             task="regression" if classes is None else "classification",
             classes=classes,
-        )
+            reading=how_to_read(origin, source, reading),
+        ).dataset
     else:
-        dataset = data.load(source, target=target)
+        dataset = data.load(source, target=target, reading=reading).dataset
     check_inputs(net, dataset.n_in, source)
     if (dataset.classes is None) != (classes is None):
         kinds = ("classes", "numbers") if classes is None else ("numbers", "classes")
@@ -102,6 +141,23 @@ def load_for(net: Sequential, origin: Origin, source: str, target: str | None = 
     if classes is None and dataset.n_out != net.n_out:
         raise ValueError(f"{source} has {dataset.n_out} targets a row, the model has {net.n_out}")
     return dataset
+
+
+def load_inputs(net: Sequential, source: str, reading: Mapping[str, Any]) -> Array:
+    """The inputs of data alone, a table's by their names."""
+    if not data.is_table(source):
+        return data.load(source, reading=reading).dataset.x
+    return datasets.load_inputs(
+        source,
+        features=net.preprocessing.feature_names,
+        **how_to_read(Origin.of(net), source, reading),
+    )
+
+
+def how_to_read(origin: Origin, source: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is given, and for text what the model file says besides."""
+    kept = {} if data.is_arrays(source) else origin.reading or {}
+    return {**kept, **(given or {})}
 
 
 def check_inputs(net: Sequential, n_in: int, source: str) -> None:

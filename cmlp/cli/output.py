@@ -44,6 +44,21 @@ def check_place(path: Path, option: str) -> None:
         raise ValueError(f"{option}: no file can be written in {path.parent}")
 
 
+# Endings of files that `cmlp train` does not write.
+_OTHERS = (".onnx", ".c", ".h", ".pt", ".pth", ".pkl", ".joblib", ".h5", ".keras", ".json", ".csv")
+
+
+def check_model(path: Path, option: str) -> None:
+    """Refuse a place for a model file, and a name that promises another format."""
+    check_place(path, option)
+    if path.suffix.lower() in _OTHERS:
+        exported = path.suffix.lower() in (".onnx", ".c")
+        how = "; cmlp export writes such a file from a model" if exported else ""
+        raise ValueError(
+            f"{option}: {path} is no model file, expected a name that ends in .safetensors{how}"
+        )
+
+
 def check_picture(path: Path, option: str, film: bool = False) -> bool:
     """Tell whether pictures can be made; refuse one of a kind that cannot."""
     check_place(path, option)

@@ -20,7 +20,7 @@ from ..preprocessing import Preprocessing, Standardizer
 from ..training import callbacks
 from ..training.history import History
 from ..training.trainer import Trainer
-from . import build, data, model, options, output
+from . import build, data, model, options, output, report
 from .data import Parts
 from .model import Origin
 
@@ -37,7 +37,7 @@ class TrainOptions(build.NetOptions):
     """The options of the command."""
 
     source: str | None
-    target: str | None
+    target: tuple[str, ...]
     features: tuple[str, ...] | None
     task: str | None
     standardize: bool | None
@@ -52,6 +52,7 @@ class TrainOptions(build.NetOptions):
     checkpoint: Path | None
     checkpoint_every: str
     resume: Path | None
+    reading: dict[str, Any]
 
 
 # What may be given beside --resume; all else is as it was.
@@ -69,6 +70,8 @@ class Job:
     origin: Origin
     dataset: Dataset
     parts: Parts
+    source: str
+    about: dict[str, str]
 
     def targets(self, y: Array) -> Array:
         """What the loss takes; rows of 0 and 1 where it takes no labels."""
@@ -80,11 +83,12 @@ class Job:
 
 @click.command()
 @click.argument("source", metavar="[DATA]", required=False)
-@click.option("--target", metavar="NAME", help="Column to predict.  [default: the last]")
 @click.option(
-    "--features", callback=options.names, metavar="NAME,...", help="Columns to predict from.  "
-    "[default: all others]",
+    "--target", metavar="NAME", multiple=True,
+    help="Column to predict; several are targets of a regression.  [default: the last]",
 )  # fmt: skip
+@options.features_option
+@options.reading
 @click.option(
     "--task", type=click.Choice(["classification", "regression"]),
     help="What the target is.  [default: seen from its values]",
@@ -137,18 +141,19 @@ def train(context: click.Context, /, **values: Any) -> None:
 
     It is tested on held-out samples, saved and drawn.  Ctrl-C saves a checkpoint first.
     """
+    values["reading"] = options.reading_given(values)
     given = TrainOptions(**values)
     if given.resume is None:
         job = start(given)
     else:
         explicit = [
-            name for name in values
+            name for name in context.params
             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
         ]  # fmt: skip
         given, job = go_on(given, given.resume, explicit)
     out = given.out or Path(f"{job.dataset.name}.safetensors")
     picture = given.picture or Path(f"{job.dataset.name}.png")
-    output.check_place(out, "--out")
+    output.check_model(out, "--out")
     draws = not given.no_picture and output.check_picture(picture, "--picture")
     fit(given, job, out)
     job.trainer.net.save(out)
@@ -166,16 +171,43 @@ def train(context: click.Context, /, **values: Any) -> None:
 def start(given: TrainOptions) -> Job:
     """A new net for the data."""
     source = given.source or "digits"
-    dataset = data.load(source, target=given.target, features=given.features, task=given.task)
+    dataset, about, notes = data.load(
+        source,
+        target=given.target or None,
+        features=given.features,
+        task=given.task,
+        reading=given.reading,
+    )
     parts = data.part(dataset, given.test_share, given.validation)
     loss, n_out = make_loss(given.loss, dataset)
     trainer = build.make_trainer(given, loss, dataset.n_in, n_out, len(parts.train.x), given.dtype)
-    origin = Origin(given.target, given.test_share, dataset.image_shape)
+    origin = Origin(
+        given.target or None, given.test_share, dataset.image_shape, kept_reading(given, about)
+    )
     net = trainer.net
     net.classes = dataset.classes
     net.preprocessing = learn(given, dataset, parts, loss, data.is_table(source))
+    if dataset.feature_names is not None and about:
+        inputs = net.preprocessing.inputs
+        scaled = parts.train.x if inputs is None else inputs.scaled(parts.train.x)
+        notes += data.values_lost(parts.train.x, dataset.feature_names, scaled, given.dtype)
+    for note in notes:
+        output.note(note)
     net.metadata = {**origin.metadata(), "training": settings(given, source)}
-    return Job(trainer, origin, dataset, parts)
+    return Job(trainer, origin, dataset, parts, source, about)
+
+
+def kept_reading(given: TrainOptions, about: dict[str, str]) -> dict[str, Any] | None:
+    """How text is to be read from now on: as it was told, and the header as it was found."""
+    found = {k: list(v) if isinstance(v, tuple) else v for k, v in given.reading.items()}
+    if "header" in about:
+        found["header"] = about["header"] != "none"
+    return found or None
+
+
+def announced(job: Job) -> dict[str, str]:
+    """What was taken for what."""
+    return report.taken(job.source, job.dataset, job.about, job.parts, job.trainer)
 
 
 def make_loss(name: str, dataset: Dataset) -> tuple[Loss, int]:
@@ -220,22 +252,35 @@ def settings(given: TrainOptions, source: str) -> dict[str, Any]:
         "batch_size": given.batch_size,
         "validation": given.validation,
         "early_stopping": given.early_stopping or 0,
+        "options": kept_options(given),
     }
+
+
+def kept_options(given: TrainOptions) -> dict[str, Any]:
+    """What cannot be changed with --resume, as JSON has it."""
+    found = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in {**vars(given), **given.reading}.items()
+        if name not in (*_OF_THE_CALL, "reading")
+    }
+    found.update((name, found.get(name)) for name in options.READING)
+    return found
 
 
 def go_on(given: TrainOptions, path: Path, explicit: list[str]) -> tuple[TrainOptions, Job]:
     """The job of a checkpoint, and the options that it was started with."""
-    changed = [name for name in explicit if name not in _OF_THE_CALL]
-    if changed:
-        raise ValueError(
-            f"--{changed[0].replace('_', '-')}: cannot be changed with --resume, expected only "
-            "DATA, --epochs, --threads and the files"
-        )
     trainer = Trainer.load_checkpoint(path, n_threads=given.threads)
     saved = trainer.net.metadata.get("training")
-    kinds = {**_SETTINGS, "early_stopping": int}
+    kinds = {**_SETTINGS, "early_stopping": int, "options": dict}
     if not isinstance(saved, dict) or any(type(saved.get(k)) is not t for k, t in kinds.items()):
         raise FormatError(f"{path}: not a checkpoint of cmlp train")
+    before, now = saved["options"], kept_options(given)
+    for name in explicit:
+        if name not in _OF_THE_CALL and now.get(name) != before.get(name):
+            raise ValueError(
+                f"--{name.replace('_', '-')}: was {before.get(name)} and cannot be changed with "
+                "--resume, expected only DATA, --epochs, --threads and the files"
+            )
     given = replace(
         given,
         epochs=given.epochs if "epochs" in explicit else saved["epochs"],
@@ -245,10 +290,10 @@ def go_on(given: TrainOptions, path: Path, explicit: list[str]) -> tuple[TrainOp
     )
     origin = Origin.of(trainer.net)
     source = given.source or saved["data"]
-    trainer.net.metadata["training"] = settings(given, source)
+    trainer.net.metadata["training"] = {**settings(given, source), "options": before}
     dataset = model.load_for(trainer.net, origin, source)
     parts = data.part(dataset, origin.test_share, given.validation)
-    return given, Job(trainer, origin, dataset, parts)
+    return given, Job(trainer, origin, dataset, parts, source, {})
 
 
 # ---- training --------------------------------------------------------------------------------
@@ -265,6 +310,16 @@ class _SaveAtEnd(callbacks.Callback):
             trainer.save_checkpoint(self.path)
 
 
+class _Announce(callbacks.Callback):
+    """Show what was taken for what, once nothing is left to be refused."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        output.show(f"cmlp train {self.job.dataset.name}", announced(self.job))
+
+
 def fit(given: TrainOptions, job: Job, out: Path) -> History:
     """Train; after Ctrl-C there is a checkpoint."""
     checkpoint = given.checkpoint or out.with_suffix(".checkpoint.safetensors")
@@ -274,7 +329,7 @@ def fit(given: TrainOptions, job: Job, out: Path) -> History:
     observers: list[Any] = [_SaveAtEnd(checkpoint, given.checkpoint is not None)]
     if given.early_stopping:
         observers.append(callbacks.EarlyStopping(given.early_stopping))
-    observers.append(callbacks.ProgressBar())
+    observers += [_Announce(job), callbacks.ProgressBar()]
     if given.checkpoint:
         every = given.checkpoint_every
         observers.append(

@@ -183,8 +183,9 @@ def _guess_header(
     """Compare the kinds of the first row's cells with those of the rows below it.
 
     A word above numbers is a name; a word that comes again below is a value.  Where neither is
-    seen, a row without numbers holds names, and one with numbers only if they go up evenly as
-    years and wavelengths do, above numbers with fractions or beside words.
+    seen, a row without numbers holds names, and one with numbers only if it has gaps where no
+    row has one, or if they go up evenly as years and wavelengths do, above numbers with fractions
+    or beside words.
     """
     kinds = [_kind(cell, decimal, missing) for cell in head]
     below = [
@@ -204,6 +205,12 @@ def _guess_header(
     numbers = [i for i, kind in enumerate(kinds) if kind == "number"]
     if not numbers:
         return bool(words) or not body
+    gaps = any(
+        kind == "missing" and counts.total() == len(body)
+        for kind, counts in zip(kinds, below, strict=True)
+    )
+    if gaps and words:
+        return True
     if not _even([head[i] for i in numbers]):
         return False
     fractions = all(any(i < len(row) and decimal in row[i] for row in body) for i in numbers)
