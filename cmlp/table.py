@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from .errors import FormatError, one_line
 
-__all__ = ["KINDS", "MISSING", "Column", "Labels", "Table", "arrow", "is_frame", "listed", "shown"]
-
 KINDS = ("number", "truth", "time", "text")
 
 # pandas' list of what is written for no value, and the question mark of the UCI tables.

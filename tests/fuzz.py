@@ -28,6 +28,12 @@ import numpy as np
 import cmlp
 from cmlp.datasets import idx, tables
 
+try:  # what reads tables is no part of what reading one takes
+    import pyarrow.compute
+    import pyarrow.csv  # noqa: F401
+except ImportError:
+    pass
+
 MOST_SECONDS = 1.0  # of the processor
 MOST_WAIT = 30.0  # by the clock; then the reader is taken to hang
 MOST_FOLD = 4

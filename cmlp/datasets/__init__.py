@@ -11,6 +11,7 @@ package this imports checks, errors, preprocessing and tables.
 """
 
 from ..preprocessing import Standardizer
+from ..table import Column, Table
 from .dataset import Dataset, Split
 from .idx import mnist, read_idx
 from .loading import load, load_inputs
@@ -29,9 +30,11 @@ __all__ = [
     "BOOLEAN_FUNCTIONS",
     "FEATURES_2D",
     "POINTS_2D",
+    "Column",
     "Dataset",
     "Split",
     "Standardizer",
+    "Table",
     "boolean",
     "digits",
     "features_2d",
