@@ -2,8 +2,8 @@
 
 Every file must be read, or refused by an exception that its reader documents, within a second of
 processor time and in memory of at most four times the file, or four times the arrays that it is
-read as, and 16 MB.  The files follow from the seed and their number alone.  A file that fails is
-kept, the one at which a reader crashed too.
+read as, 16 MB, and 3 kB for each column of a table.  The files follow from the seed and their
+number alone.  A file that fails is kept, the one at which a reader crashed too.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ MOST_SECONDS = 1.0  # of the processor
 MOST_WAIT = 30.0  # by the clock; then the reader is taken to hang
 MOST_FOLD = 4
 ALLOWANCE = 16 << 20  # bytes of memory for names, labels, and what Python keeps
+A_COLUMN = 3000  # bytes for what is kept of each column of a table
 ADDRESSES = 1 << 28  # bytes that may be reserved, used or not
 MEASURED = 16  # one file of so many has its memory measured, and each that is not small
 
@@ -118,6 +119,14 @@ def resident() -> int:
     return memory("VmRSS")
 
 
+def columns(kind: str, path: Path) -> int:
+    """About how many columns a table of text has."""
+    if kind not in ("csv", "tsv"):
+        return 0
+    first = path.read_bytes()[: 1 << 20].partition(b"\n")[0]
+    return max(first.count(b","), first.count(b"\t"))
+
+
 def judge(read: Reader, kind: str, path: Path, measure: bool) -> tuple[str, str]:
     """What came of reading a file, and what is wrong with that, or ""."""
     before = resident() if measure else 0
@@ -132,7 +141,8 @@ def judge(read: Reader, kind: str, path: Path, measure: bool) -> tuple[str, str]
     seconds = time.process_time() - start
     if seconds > MOST_SECONDS:
         return outcome, f"{seconds:.1f} s"
-    if measure and (taken := memory("VmHWM") - before) > MOST_FOLD * size + ALLOWANCE:
+    most = MOST_FOLD * size + ALLOWANCE + A_COLUMN * columns(kind, path)
+    if measure and (taken := memory("VmHWM") - before) > most:
         return outcome, f"{taken} bytes of memory for {size} bytes"
     return outcome, ""
 

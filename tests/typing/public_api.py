@@ -308,7 +308,7 @@ def sets() -> None:
     assert_type(datasets.load("digits"), datasets.Dataset)
     Path("table.csv").write_text("a,b,c\n1,2,no\n3,4,yes\n5,6,no\n")
     assert_type(datasets.load_table("table.csv", target="c"), datasets.Dataset)
-    table = datasets.read_table("table.csv", header=True, delimiter=";", na_values=["none"])
+    table = datasets.read_table("table.csv", header=True, delimiter=",", na_values=["none"])
     assert_type(table, datasets.Table)
     assert_type(table["a"], datasets.Column)
     assert_type((table.name, table.names, table.about), tuple[str, tuple[str, ...], dict[str, str]])
