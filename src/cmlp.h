@@ -109,10 +109,24 @@ cmlp_pair cmlp_pair_mode(int activation, int loss);
 
 /* ---- layers ---- */
 
-typedef enum { CMLP_DENSE, CMLP_ACTIVATION, CMLP_PRELU, CMLP_RRELU, CMLP_DROPOUT } cmlp_layer_kind;
+typedef enum {
+    CMLP_DENSE,
+    CMLP_ACTIVATION,
+    CMLP_PRELU,
+    CMLP_RRELU,
+    CMLP_DROPOUT,
+    CMLP_CONV,
+    CMLP_MAX_POOL,
+    CMLP_AVERAGE_POOL
+} cmlp_layer_kind;
 
 int cmlp_layer_kind_id(const char *name); /* "dense", "activation", ...; -1 where unknown */
 const char *cmlp_layer_kind_name(int kind); /* NULL where unknown */
+
+/* A shape without its batch; a flat one is (n, 1, 1). */
+typedef struct {
+    size_t channels, height, width;
+} cmlp_extent;
 
 typedef struct {
     cmlp_layer_kind kind;
@@ -121,12 +135,12 @@ typedef struct {
     double param[2]; /* of the activation: leaky_relu [0, inf), elu (0, inf); dropout: the rate [0, 1); rrelu:
                         lower [0, inf) and upper [lower, inf) slope; prelu: the first slope, finite */
     int bias; /* CMLP_DENSE: 0 leaves the bias out */
+    /* Convolution and pooling; n_in and n_out are the numbers in the input and output shape. */
+    cmlp_extent in;         /* the input's shape; samples are (channels, height, width) in C order */
+    size_t channels;        /* of the output; pooling: those of the input */
+    size_t kernel[2], stride[2]; /* rows, columns */
+    size_t pad[4];          /* top, left, bottom, right: zeros; max pooling: minus infinity */
 } cmlp_layer_spec;
-
-/* A shape without its batch; a flat one is (n, 1, 1). */
-typedef struct {
-    size_t channels, height, width;
-} cmlp_extent;
 
 /* The output shape of such a layer for an input shape; CMLP_E_ARGUMENT if that does not fit. */
 cmlp_status cmlp_layer_shape(const cmlp_layer_spec *spec, const cmlp_extent *in, cmlp_extent *out);

@@ -30,7 +30,10 @@ static void forward_share(void *ctx, int thread, int n_threads)
     cmlp_plan *plan = c->plan;
     const layout *l = plan->layout;
     const op *first = &l->ops[0], *last = &l->ops[l->n_ops - 1];
-    team t = {.rows = plan->forward_rows, .thread = thread, .n_threads = n_threads};
+    team t = {.rows = plan->forward_rows,
+              .thread = thread,
+              .n_threads = n_threads,
+              .scratch = scratch_of(plan, thread)};
     region own = cmlp_region_of(&t, 0, 1, 1);
     size_t size = l->k->size, in = l->n_in * size, out = l->n_out * size;
     copy_rows(own.rows, in, rows_at(plan, plan->workspaces, first->x, own.row, l->ld_in), l->ld_in * size,
@@ -87,7 +90,10 @@ static void backward_share(void *ctx, int thread, int n_threads)
     cmlp_plan *plan = c->plan;
     const layout *l = plan->layout;
     const op *last = &l->ops[l->n_ops - 1];
-    team t = {.rows = plan->forward_rows, .thread = thread, .n_threads = n_threads};
+    team t = {.rows = plan->forward_rows,
+              .thread = thread,
+              .n_threads = n_threads,
+              .scratch = scratch_of(plan, thread)};
     region own = cmlp_region_of(&t, 0, 1, 1);
     size_t size = l->k->size, in = l->n_in * size, out = l->n_out * size;
     copy_rows(own.rows, out, rows_at(plan, plan->workspaces, last->d, own.row, l->ld_out), l->ld_out * size,

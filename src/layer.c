@@ -143,9 +143,7 @@ void cmlp_layer_refresh(cmlp_layer *l)
     for (int i = 0; i < l->n_parts; i++) {
         const part_layout *part = &l->layout[i];
         cmlp_block all = {0, part->panels.padded, 0, part->panels.rows};
-        if (l->parts[i].transpose)
-            cmlp_transpose_block(l->k, &part->panels, &part->turned, &all, l->parts[i].value,
-                                 l->parts[i].transpose);
+        cmlp_refresh_block(l->kind, l->k, &l->spec, part, &all, &l->parts[i]);
     }
 }
 

@@ -49,10 +49,28 @@ static void make_op(layout *l, cmlp_layer *const *layers, size_t n_layers, size_
     o->ld_kept = o->kind->kept ? o->kind->kept(o) : 0;
 }
 
+/* An op that works number by number, whatever they stand for. */
+static int is_elementwise(const op *o) { return o->kind->only_activates && o->activation != CMLP_SOFTMAX; }
+
+/* Between two spatial ops, with nothing but elementwise ones in between, samples stay side by side. */
+static void choose_planes(layout *l)
+{
+    for (size_t i = 0, next; i < l->n_ops; i = next) {
+        for (next = i + 1; next < l->n_ops && is_elementwise(&l->ops[next]);)
+            next++;
+        if (next == l->n_ops || !l->ops[i].kind->spatial || !l->ops[next].kind->spatial)
+            continue;
+        l->ops[i].out_planes = l->ops[next].in_planes = 1;
+        for (size_t between = i + 1; between < next; between++)
+            l->ops[between].in_planes = l->ops[between].out_planes = 1;
+    }
+}
+
 static void make_ops(layout *l, cmlp_layer *const *layers, size_t n_layers)
 {
     for (size_t i = 0; i < n_layers; i = l->ops[l->n_ops - 1].last_layer + 1)
         make_op(l, layers, n_layers, i);
+    choose_planes(l);
     l->first_trained = l->n_ops;
     l->is_all_trained = 1;
     for (size_t i = l->n_ops; i-- > 0;) {
@@ -62,6 +80,7 @@ static void make_ops(layout *l, cmlp_layer *const *layers, size_t n_layers)
             if (o->parts[part].info.ndim > 1)
                 l->weights += o->parts[part].panels.rows * o->parts[part].panels.columns;
         l->row_numbers += o->n_in + o->n_out;
+        l->op_scratch = cmlp_max(l->op_scratch, o->kind->scratch ? o->kind->scratch(o) : 0);
         l->ld_widest = cmlp_max(l->ld_widest, cmlp_max(o->ld_in, o->ld_out));
         l->is_all_trained &= o->trained || !o->n_parts;
         if (o->trained)
@@ -188,6 +207,8 @@ static size_t cut_part(const layout *l, size_t i, size_t part, size_t rows_each,
     size_t blocks = cmlp_max((panels + most - 1) / most, cmlp_min(panels, 4));
     if (p->rows == 1 && is_small(l))
         blocks = 1;
+    if (l->ops[i].kind->whole_rows)
+        rows_each = p->rows;
     for (size_t b = 0; b < blocks; b++) {
         share_of(panels, (int)b, (int)blocks, &p0, &p1);
         for (size_t i0 = 0; i0 < p->rows; i0 += rows_each, n++)
@@ -261,6 +282,7 @@ static void size_scratch(layout *l, size_t rows)
         if (o->kind->gradient_scratch)
             own = cmlp_max(own, o->kind->gradient_scratch(o, l->groups ? o->n_in : rows));
     }
+    own = cmlp_max(own, l->op_scratch);
     l->own_bytes = cmlp_round_up(own * l->k->size, CMLP_LINE);
     l->scratch_bytes = l->own_bytes + cmlp_round_up(largest * l->k->size, CMLP_LINE);
 }
@@ -351,11 +373,18 @@ cmlp_status cmlp_layout_new(const cmlp_plan_spec *spec, cmlp_layer *const *layer
     return status;
 }
 
+static int same_windows(const cmlp_layer_spec *a, const cmlp_layer_spec *b)
+{
+    return memcmp(&a->in, &b->in, sizeof a->in) == 0 && a->channels == b->channels &&
+           memcmp(a->kernel, b->kernel, sizeof a->kernel) == 0 &&
+           memcmp(a->stride, b->stride, sizeof a->stride) == 0 && memcmp(a->pad, b->pad, sizeof a->pad) == 0;
+}
+
 static int same_layer(const cmlp_layer_spec *a, const cmlp_layer_spec *b)
 {
     return a->kind == b->kind && a->n_in == b->n_in && a->n_out == b->n_out &&
            a->activation == b->activation && !a->bias == !b->bias && a->param[0] == b->param[0] &&
-           a->param[1] == b->param[1];
+           a->param[1] == b->param[1] && same_windows(a, b);
 }
 
 int cmlp_layout_fits(const layout *l, cmlp_layer *const *layers, size_t n_layers)

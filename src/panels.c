@@ -16,7 +16,7 @@ static size_t panel_width(const cmlp_kernels *k, size_t n)
 
 cmlp_panels cmlp_panels_of(const cmlp_kernels *k, size_t rows, size_t columns)
 {
-    return (cmlp_panels){rows, columns, cmlp_round_up(columns, k->vw), panel_width(k, columns)};
+    return (cmlp_panels){rows, columns, cmlp_round_up(columns, k->vw), panel_width(k, columns), 0};
 }
 
 size_t cmlp_runs_of(const cmlp_panels *p, const cmlp_block *b, packed_run *runs)
@@ -30,11 +30,27 @@ size_t cmlp_runs_of(const cmlp_panels *p, const cmlp_block *b, packed_run *runs)
     return n;
 }
 
+/* Narrow panels belong to small matrices: element by element. */
+static void copy_narrow(const cmlp_kernels *k, const cmlp_panels *p, const char *values, char *packed,
+                        int back)
+{
+    for (size_t c = 0; c < p->columns; c++)
+        for (size_t r = 0; r < p->rows; r++) {
+            char *in = packed + narrow_at(p, r, c) * k->size;
+            char *plain = (char *)(uintptr_t)values + (c * p->rows + r) * k->size;
+            memcpy(back ? plain : in, back ? in : plain, k->size);
+        }
+}
+
 void cmlp_pack(const cmlp_kernels *k, const cmlp_panels *p, const void *values, void *packed)
 {
     if (p->rows == 1) {
         memcpy(packed, values, p->columns * k->size);
         memset((char *)packed + p->columns * k->size, 0, (p->padded - p->columns) * k->size);
+        return;
+    }
+    if (p->narrow) {
+        copy_narrow(k, p, values, packed, 0);
         return;
     }
     for (size_t c = 0; c < p->columns; c += p->width) {
@@ -48,6 +64,10 @@ void cmlp_unpack(const cmlp_kernels *k, const cmlp_panels *p, const void *packed
 {
     if (p->rows == 1) {
         memcpy(values, packed, p->columns * k->size);
+        return;
+    }
+    if (p->narrow) {
+        copy_narrow(k, p, values, (char *)(uintptr_t)packed, 1);
         return;
     }
     for (size_t c = 0; c < p->columns; c += p->width) {

@@ -14,6 +14,7 @@ typedef struct {
     size_t rows, columns;
     size_t padded; /* columns rounded up to whole vectors */
     size_t width;  /* of a panel: whole vectors */
+    int narrow;    /* panels of a few columns, not padded: convolution's weights */
 } cmlp_panels;
 
 /* A block of a packed matrix: rows [i0, i1) of the whole panels that hold columns [c0, c1). */
@@ -22,12 +23,23 @@ typedef struct {
 } cmlp_block;
 
 cmlp_panels cmlp_panels_of(const cmlp_kernels *k, size_t rows, size_t columns);
+static inline cmlp_panels cmlp_narrow_panels(size_t rows, size_t columns, size_t width)
+{
+    return (cmlp_panels){rows, columns, columns, width, 1};
+}
 
 /* Elements of the whole packed matrix. */
 static inline size_t panels_size(const cmlp_panels *p) { return p->padded * p->rows; }
 static inline size_t panels_count(const cmlp_panels *p) { return (p->padded + p->width - 1) / p->width; }
 /* Element at which the panel starts whose first column is c. */
 static inline size_t panel_at(const cmlp_panels *p, size_t c) { return c * p->rows; }
+
+/* Element (row, column) of a matrix of narrow panels. */
+static inline size_t narrow_at(const cmlp_panels *p, size_t row, size_t column)
+{
+    size_t first = column / p->width * p->width;
+    return panel_at(p, first) + row * cmlp_min(p->width, p->columns - first) + (column - first);
+}
 
 /* A contiguous piece of a block: `count` elements at element `whole` of the matrix, and at element `own` of a
  * matrix that holds the block alone. */

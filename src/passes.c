@@ -32,9 +32,10 @@ static const char *input_of(const cmlp_plan *plan, const pass *p, char *workspac
 }
 
 /* The op's buffers in a workspace, from a row on. */
-static void find_rows(const cmlp_plan *plan, const pass *p, char *workspace, const op *o, size_t row,
-                      op_rows *a)
+static void find_rows(const cmlp_plan *plan, const pass *p, char *workspace, const team *t,
+                      const op *o, size_t row, op_rows *a)
 {
+    a->scratch = t->scratch;
     a->parts = memory_of(plan, o);
     a->x = input_of(plan, p, workspace, o, row, &a->ldx);
     a->y = rows_at(plan, workspace, o->y, row, o->ld_out);
@@ -57,7 +58,7 @@ void cmlp_run_forward(cmlp_plan *plan, const pass *p, char *workspace, const tea
         if (cmlp_may_skip(t, &r))
             continue;
         op_rows a;
-        find_rows(plan, p, workspace, o, r.row, &a);
+        find_rows(plan, p, workspace, t, o, r.row, &a);
         o->kind->forward(o, p, &r, &a);
     }
     if (by_columns)
@@ -79,7 +80,7 @@ void cmlp_run_backward(cmlp_plan *plan, const pass *p, char *workspace, const te
     region r = cmlp_region_of(t, 0, o->pad_out, 1);
     /* Two by turns: a copy would load in one piece what has just been stored in many, and wait. */
     op_rows rows[2], *a = &rows[0], *below = &rows[1];
-    find_rows(plan, p, workspace, o, r.row, a);
+    find_rows(plan, p, workspace, t, o, r.row, a);
     if (!cmlp_may_skip(t, &r))
         derive(o, p, &r, a);
     for (size_t i = l->n_ops; i-- > end; o--) {
@@ -89,9 +90,9 @@ void cmlp_run_backward(cmlp_plan *plan, const pass *p, char *workspace, const te
         by_columns = o->back_by_columns;
         r = cmlp_region_of(t, by_columns, o->pad_in, by_columns ? o->parts[0].turned.width : 1);
         if (r.row != row)
-            find_rows(plan, p, workspace, o, r.row, a);
+            find_rows(plan, p, workspace, t, o, r.row, a);
         if (i)
-            find_rows(plan, p, workspace, o - 1, r.row, below);
+            find_rows(plan, p, workspace, t, o - 1, r.row, below);
         a->dx = i ? below->d : rows_at(plan, workspace, l->dx, r.row, o->ld_in);
         if (!cmlp_may_skip(t, &r)) {
             o->kind->backward(o, p, &r, a);
@@ -126,6 +127,7 @@ void cmlp_span_gradient(const cmlp_plan *plan, const pass *p, const span *s, cha
     int is_far = g->last && plan->opt && plan->layout->block_bytes > NEAR_BYTES;
     g->x = input_of(plan, p, workspace, o, 0, &g->ldx);
     g->d = workspace + o->d;
+    g->kept = o->kept == NO_BUFFER ? NULL : workspace + o->kept;
     g->prefetch = is_far ? prefetch_for(plan, s, &hints) : NULL;
     o->kind->gradient(o, s, g);
 }

@@ -11,6 +11,7 @@ typedef struct {
     int thread, n_threads;
     poller *poll; /* NULL: none */
     int asks;     /* this thread polls */
+    char *scratch; /* of this thread, for the ops */
 } team;
 
 /* A thread's part of a team's rows, or of the columns (padded ones, in panels of `width`). */

@@ -9,6 +9,8 @@ typedef struct {
     const char *x;
     char *y, *scratch;
     size_t half; /* bytes of one of two buffers */
+    char *op_scratch;
+    size_t op_bytes; /* a thread's part of it */
     int logits;
     int shared; /* threads share each chunk of rows, and the columns of wide ops; else they share chunks */
     cmlp_barrier barrier;
@@ -54,7 +56,8 @@ static void run_op(const prediction *c, const op *o, const pass *p, const team *
                      .ldx = w->ld,
                      .u = to,
                      .y = to,
-                     .ldy = ldy};
+                     .ldy = ldy,
+                     .scratch = t->scratch};
         o->kind->forward(o, p, &r, &a);
     }
     w->x = y, w->ld = ldy, w->next ^= 1;
@@ -85,7 +88,7 @@ static void predict_share(void *ctx, int thread, int n_threads)
 {
     prediction *c = ctx;
     size_t chunks = (c->n + c->rows - 1) / c->rows, first = 0, end = chunks;
-    team t = {.n_threads = 1};
+    team t = {.n_threads = 1, .scratch = c->op_scratch + (size_t)thread * c->op_bytes};
     char *scratch = c->scratch;
     if (c->shared) {
         t.thread = thread, t.n_threads = n_threads;
@@ -117,7 +120,9 @@ static int share_out(prediction *c)
     if (!c->shared && n > 1)
         each = cmlp_round_up((c->n + n - 1) / n, ROW_BLOCK);
     c->rows = cmlp_min(c->rows, each);
-    c->half = cmlp_round_up(c->rows * row_bytes, CMLP_LINE);
+    /* Planes take the rows of a whole vector of samples. */
+    c->half = cmlp_round_up(cmlp_round_up(c->rows, l->op_scratch ? l->k->vw : 1) * row_bytes, CMLP_LINE);
+    c->op_bytes = cmlp_round_up(l->op_scratch * l->k->size, CMLP_LINE);
     return threads;
 }
 
@@ -133,10 +138,12 @@ cmlp_status cmlp_predict(const cmlp_plan *plan, size_t n, const void *x, int log
     prediction c = {.plan = plan, .n = n, .x = x, .y = y, .logits = logits};
     int threads = share_out(&c);
     _Alignas(CMLP_LINE) char stack[PREDICT_STACK_BYTES];
-    size_t bytes = 2 * c.half * (size_t)(c.shared ? 1 : threads);
+    size_t buffers = 2 * c.half * (size_t)(c.shared ? 1 : threads);
+    size_t bytes = buffers + c.op_bytes * (size_t)threads;
     c.scratch = bytes <= sizeof stack ? stack : cmlp_borrow(bytes);
     if (!c.scratch)
         return cmlp_no_memory();
+    c.op_scratch = c.scratch + buffers;
     cmlp_parallel(threads, predict_share, &c);
     if (c.scratch != stack)
         cmlp_give_back(c.scratch);

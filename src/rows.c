@@ -120,7 +120,7 @@ static void run_group(const step *st, size_t group, size_t groups)
     share_of_rows(st->rows, (int)group, (int)groups, &first, &end);
     for (size_t r = first; r < end && !is_stopped(&st->f->poll); r += l->chunk) {
         size_t rows = cmlp_min(l->chunk, end - r);
-        const team alone = {.rows = rows, .n_threads = 1};
+        const team alone = {.rows = rows, .n_threads = 1, .scratch = scratch_of(plan, st->thread)};
         const pass p = pass_over(st, r, r + rows, workspace + l->ops[0].x);
         gather_targets(st, workspace, r, r + rows, 0);
         cmlp_run_forward(plan, &p, workspace, &alone);
@@ -143,7 +143,8 @@ static void run_shared(step *st)
                     .thread = st->thread,
                     .n_threads = st->n_threads,
                     .poll = &st->f->poll,
-                    .asks = st->thread == 0 && l->polls_inside};
+                    .asks = st->thread == 0 && l->polls_inside,
+                    .scratch = scratch_of(plan, st->thread)};
     char *workspace = plan->workspaces;
     size_t r0, r1;
     share_of_rows(st->rows, st->thread, st->n_threads, &r0, &r1);

@@ -135,13 +135,43 @@ typedef void cmlp_lerp_fn(size_t n, const void *x, double t, void *y);
 typedef double cmlp_sum_squares_fn(size_t n, const void *x);
 /* 1 if all of n numbers are finite and from low to high, both of which may be infinite. */
 typedef int cmlp_all_within_fn(size_t n, const void *x, double low, double high);
+/* ---- planes: a block of vw samples side by side, a sample a lane, as [plane][row][column][vw] ---- */
+
+/* Outputs of a panel of packed convolution weights: rows (input plane, kernel row, kernel column) of so many
+ * columns, the last panel narrower. */
+#define CONV_GROUP 4
+
+/* Windows that slide over planes, whose padding is there already. */
+typedef struct {
+    size_t n_in, n_out; /* planes; equal for pooling */
+    size_t in_height, in_width, height, width; /* of an input and an output plane */
+    size_t kernel[2], stride[2];
+} cmlp_window;
+
+/* n numbers of rows <= vw samples to or from planes; lanes without a sample become 0. */
+typedef void cmlp_to_planes_fn(size_t rows, size_t n, const void *x, size_t ldx, void *planes);
+typedef void cmlp_from_planes_fn(size_t rows, size_t n, const void *planes, void *y, size_t ldy);
+/* y = b + the correlation of x with w; b (n_out) may be NULL. */
+typedef void cmlp_conv_fn(const cmlp_window *s, const void *x, const void *w, const void *b, void *y);
+/* dw, packed as w, from dL/dy, summed over the lanes; accumulate: added to dw. */
+typedef void cmlp_conv_dw_fn(const cmlp_window *s, const void *x, const void *d, int accumulate, void *dw);
+/* sums (n) of n planes of `size` places, over the lanes too; accumulate: added to sums. */
+typedef void cmlp_plane_sums_fn(size_t n, size_t size, const void *d, int accumulate, void *sums);
+/* The largest of each window, and its gradient: all of it goes to the first of the largest, row by row. */
+typedef void cmlp_max_pool_fn(const cmlp_window *s, const void *x, void *y);
+typedef void cmlp_max_pool_back_fn(const cmlp_window *s, const void *x, const void *y, const void *d, void *dx);
+/* scale times the sum of each window. */
+typedef void cmlp_sum_pool_fn(const cmlp_window *s, const void *x, double scale, void *y);
+typedef void cmlp_sum_pool_back_fn(const cmlp_window *s, const void *d, double scale, void *dx);
+
 /* A loop of independent multiply-adds; returns how many floating-point operations it did. */
 typedef double cmlp_fma_loop_fn(size_t rounds);
 
 #define CMLP_KERNEL_LIST(F)                                                                             \
     F(product) F(outer_scratch) F(outer) F(column_sums) F(transpose) F(pack) F(unpack) F(activate) F(derive) F(softmax)  \
     F(softmax_back) F(prelu) F(prelu_back) F(prelu_slope) F(random_factors) F(loss) F(update)           \
-    F(multiply) F(add) F(lerp) F(sum_squares) F(all_within) F(fma_loop)
+    F(multiply) F(add) F(lerp) F(sum_squares) F(all_within) F(fma_loop) F(to_planes) F(from_planes)      \
+    F(conv) F(conv_dw) F(plane_sums) F(max_pool) F(max_pool_back) F(sum_pool) F(sum_pool_back)
 
 typedef struct {
     const char *isa;

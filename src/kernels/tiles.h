@@ -42,6 +42,22 @@
 #define NV_MAX 8
 #endif
 
+/* Tiles of convolutions: CONV_GROUP outputs by CONV_COLUMNS places of a row, and by CONV_TAPS taps for their
+ * gradients: as many accumulators as leave registers for the operands. */
+#if defined(CMLP_ISA_avx512) || defined(CMLP_ISA_neon)
+#define CONV_COLUMNS 6
+#define CONV_TAPS 5
+#define CONV_UPTO(F, co) F(co, 1) F(co, 2) F(co, 3) F(co, 4) F(co, 5) F(co, 6)
+#define CONV_DW_UPTO(F, co) F(co, 1) F(co, 2) F(co, 3) F(co, 4) F(co, 5)
+#else
+#define CONV_COLUMNS 3
+#define CONV_TAPS 2
+#define CONV_UPTO(F, co) F(co, 1) F(co, 2) F(co, 3)
+#define CONV_DW_UPTO(F, co) F(co, 1) F(co, 2)
+#endif
+#define CONV_TILES(F) CONV_UPTO(F, 1) CONV_UPTO(F, 2) CONV_UPTO(F, 3) CONV_UPTO(F, 4)
+#define CONV_DW_TILES(F) CONV_DW_UPTO(F, 1) CONV_DW_UPTO(F, 2) CONV_DW_UPTO(F, 3) CONV_DW_UPTO(F, 4)
+
 /* ---- blocks of the products, in terms of a sum: rows of the second operand ----
  *
  * GFLOP/s: one core of a machine with AVX-512 whose peak is 174. */

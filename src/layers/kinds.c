@@ -3,12 +3,18 @@
 
 #include <string.h>
 
-extern const layer_kind cmlp_dense, cmlp_activation_kind, cmlp_prelu, cmlp_rrelu, cmlp_dropout;
+extern const layer_kind cmlp_dense, cmlp_activation_kind, cmlp_prelu, cmlp_rrelu, cmlp_dropout,
+    cmlp_conv_kind, cmlp_max_pool_kind, cmlp_average_pool_kind;
 
 static const layer_kind *const kinds[] = {
-    [CMLP_DENSE] = &cmlp_dense,     [CMLP_ACTIVATION] = &cmlp_activation_kind,
-    [CMLP_PRELU] = &cmlp_prelu,     [CMLP_RRELU] = &cmlp_rrelu,
+    [CMLP_DENSE] = &cmlp_dense,
+    [CMLP_ACTIVATION] = &cmlp_activation_kind,
+    [CMLP_PRELU] = &cmlp_prelu,
+    [CMLP_RRELU] = &cmlp_rrelu,
     [CMLP_DROPOUT] = &cmlp_dropout,
+    [CMLP_CONV] = &cmlp_conv_kind,
+    [CMLP_MAX_POOL] = &cmlp_max_pool_kind,
+    [CMLP_AVERAGE_POOL] = &cmlp_average_pool_kind,
 };
 #define N_KINDS ((int)(sizeof kinds / sizeof kinds[0]))
 
@@ -53,14 +59,28 @@ size_t cmlp_lay_out_parts(const cmlp_kernels *k, const cmlp_layer_spec *spec, pa
         size_t rows = 1;
         for (int a = 1; a < found[i].ndim; a++)
             rows *= found[i].shape[a];
-        part_layout *part = &parts[i];
-        part->info = found[i];
-        part->panels = cmlp_panels_of(k, rows, found[i].shape[0]);
-        part->turned = cmlp_panels_of(k, found[i].shape[0], rows);
-        part->offset = *bytes;
-        *bytes += cmlp_round_up(panels_size(&part->panels) * k->size, CMLP_LINE);
+        parts[i].info = found[i];
+        parts[i].panels = cmlp_panels_of(k, rows, found[i].shape[0]);
+        parts[i].turned = cmlp_panels_of(k, found[i].shape[0], rows);
+    }
+    if (kind->pack_parts)
+        kind->pack_parts(spec, parts);
+    for (size_t i = 0; i < n; i++) {
+        parts[i].offset = *bytes;
+        *bytes += cmlp_round_up(panels_size(&parts[i].panels) * k->size, CMLP_LINE);
     }
     return n;
+}
+
+void cmlp_refresh_block(const layer_kind *kind, const cmlp_kernels *k, const cmlp_layer_spec *spec,
+                        const part_layout *part, const cmlp_block *b, const part_memory *m)
+{
+    if (!m->transpose)
+        return;
+    if (kind->transpose)
+        kind->transpose(k, spec, part, b, m);
+    else
+        cmlp_transpose_block(k, &part->panels, &part->turned, b, m->value, m->transpose);
 }
 
 int cmlp_same_shape(const cmlp_layer_spec *spec, const cmlp_extent *in, cmlp_extent *out)

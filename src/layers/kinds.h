@@ -52,6 +52,7 @@ typedef struct {
     void *kept;  /* what the op keeps from forward for backward; NULL in prediction */
     void *d;     /* dL/dy, and then dL/du */
     void *dx;
+    char *scratch; /* of the thread, `scratch` elements */
 } op_rows;
 
 /* A block of a part: one piece of work of the update. */
@@ -75,6 +76,7 @@ typedef struct {
     char *to; /* packed, from the span's first column on, as a matrix of to_rows rows that starts at row0 */
     size_t row0, to_rows;
     char *scratch; /* gradient_scratch elements */
+    const void *kept; /* what forward kept, rows of ld_kept */
     const cmlp_prefetch *prefetch; /* may be NULL */
 } gradient_args;
 
@@ -86,16 +88,21 @@ typedef struct {
     int (*shape)(const cmlp_layer_spec *spec, const cmlp_extent *in, cmlp_extent *out);
     /* Its parameters' parts, in the order of the flat vector; how many.  NULL: none. */
     size_t (*parts)(const cmlp_layer_spec *spec, cmlp_part parts[CMLP_MOST_PARTS]);
+    /* Sets panels of its own for the parts' packed order; NULL: those of products. */
+    void (*pack_parts)(const cmlp_layer_spec *spec, part_layout *parts);
     int takes_activation; /* an activation layer behind it becomes part of its op */
     int only_activates; /* it is such an activation layer */
     int reads_unpadded; /* x may have rows that are not padded */
     int in_place; /* y may be x, whose leading dimension it then has */
     int uses_transpose; /* backward reads its first part transposed */
+    int whole_rows;       /* a gradient's blocks must have all rows of a part */
+    int spatial;          /* works on planes, a sample a lane: layers/planes.h */
     int uses_fused; /* a loss may take its activation on itself */
     int rectifies; /* to a loss its output is a rectifier's, whatever the activation field says */
     int (*shares_columns)(const op *o); /* columns of y, and of dx, can be computed apart; NULL: no */
     double (*madds)(const cmlp_layer_spec *spec); /* multiply-adds of a row; NULL: none worth counting */
     size_t (*kept)(const op *o); /* elements of a row kept for backward; NULL: none */
+    size_t (*scratch)(const op *o); /* elements for forward, derive and backward; NULL: none */
     void (*configure)(op *o, int is_first); /* settles what is the op's own business; may be NULL */
     size_t (*gradient_scratch)(const op *o, size_t rows); /* for blocks of so many rows; NULL: none */
 
@@ -105,6 +112,9 @@ typedef struct {
     /* dx from d; the region's columns are those of dx. */
     void (*backward)(const op *o, const pass *p, const region *r, const op_rows *a);
     void (*gradient)(const op *o, const span *s, const gradient_args *g); /* NULL: no parts */
+    /* Brings a block of the first part's transpose up to date; NULL: that of a product's weights. */
+    void (*transpose)(const cmlp_kernels *k, const cmlp_layer_spec *spec, const part_layout *part,
+                      const cmlp_block *b, const part_memory *m);
 } layer_kind;
 
 struct op {
@@ -121,6 +131,7 @@ struct op {
     int thin; /* its weights' gradient is computed as d^T x, whose vectors are fuller */
     int by_columns; /* forward: threads share its columns, not its rows */
     int back_by_columns; /* the same for dx */
+    int in_planes, out_planes; /* x and dx, y and d are planes, not rows */
     size_t n_in, n_out, pad_in, pad_out, ld_in, ld_out, ld_kept;
     size_t n_parts;
     part_layout parts[CMLP_MOST_PARTS];
@@ -132,6 +143,10 @@ const layer_kind *cmlp_kind(int kind);
 /* Fills the parts of a layer; how many.  Their offsets go on from *bytes, which grows. */
 size_t cmlp_lay_out_parts(const cmlp_kernels *k, const cmlp_layer_spec *spec, part_layout *parts,
                           size_t *bytes);
+
+/* Brings a block of a part's transpose up to date, if there is one. */
+void cmlp_refresh_block(const layer_kind *kind, const cmlp_kernels *k, const cmlp_layer_spec *spec,
+                        const part_layout *part, const cmlp_block *b, const part_memory *m);
 
 /* ---- for the kinds themselves ---- */
 

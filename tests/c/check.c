@@ -166,6 +166,7 @@ static int run_set(const char *isa)
     test_layers();
     test_plans();
     test_nets();
+    test_planes();
     test_memory();
     test_teams();
     test_errors();

@@ -30,6 +30,49 @@ static const recipe recipes[N_RECIPES] = {
      97,
      CMLP_SQUARED_ERROR,
      {.kind = CMLP_RMSPROP, .rho = 0.9, .eps = 1e-8, .momentum = 0.5}},
+    {"images",
+     {{.kind = CMLP_CONV,
+       .n_in = 84,
+       .n_out = 210,
+       .bias = 1,
+       .in = {2, 7, 6},
+       .channels = 5,
+       .kernel = {3, 3},
+       .stride = {1, 1},
+       .pad = {1, 1, 1, 1},
+       .activation = CMLP_GELU},
+      {.kind = CMLP_MAX_POOL,
+       .n_in = 210,
+       .n_out = 45,
+       .in = {5, 7, 6},
+       .channels = 5,
+       .kernel = {2, 2},
+       .stride = {2, 2}},
+      {.kind = CMLP_CONV,
+       .n_in = 45,
+       .n_out = 24,
+       .bias = 1,
+       .in = {5, 3, 3},
+       .channels = 6,
+       .kernel = {2, 3},
+       .stride = {1, 2},
+       .pad = {0, 1, 0, 2}},
+      OTHER(CMLP_ACTIVATION, 24, .activation = CMLP_TANH),
+      OTHER(CMLP_DROPOUT, 24, .param = {0.25, 0.0}),
+      {.kind = CMLP_AVERAGE_POOL,
+       .n_in = 24,
+       .n_out = 6,
+       .in = {6, 2, 2},
+       .channels = 6,
+       .kernel = {2, 2},
+       .stride = {1, 2},
+       .pad = {0, 1, 0, 0}},
+      DENSE(6, 4, CMLP_IDENTITY)},
+     7,
+     40,
+     131,
+     CMLP_SOFTMAX_CROSS_ENTROPY,
+     {.kind = CMLP_SGD, .momentum = 0.9}},
 };
 
 const recipe *recipe_at(size_t i) { return &recipes[i]; }
@@ -53,7 +96,7 @@ static cmlp_status make_layers(net *n)
         if (status)
             return status;
         size_t count = cmlp_layer_count(n->layers[i], CMLP_WEIGHT);
-        if (!count || cmlp_layer_part(n->layers[i], CMLP_WEIGHT)->ndim != 2)
+        if (!count || cmlp_layer_part(n->layers[i], CMLP_WEIGHT)->ndim < 2)
             continue;
         double *values = guarded_new(count * sizeof *values);
         fill(n->dtype, values, count, (unsigned)i, 0.125);

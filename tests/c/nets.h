@@ -15,8 +15,8 @@ typedef struct {
 } recipe;
 
 /* A small net that goes by groups of rows, a large one that goes layer by layer, one with every other kind of
- * layer and one sample left over. */
-#define N_RECIPES 3
+ * layer and one sample left over, and one with convolution and pooling. */
+#define N_RECIPES 4
 const recipe *recipe_at(size_t i);
 
 typedef struct {

@@ -141,7 +141,8 @@ static void test_callers(const recipe *r)
 /* Wide enough for two threads to share the columns of one row. */
 static const recipe wide = {
     "a wide net",
-    {{CMLP_DENSE, 2080, 2080, CMLP_TANH, {0.0, 0.0}, 1}, {CMLP_DENSE, 2080, 3, CMLP_IDENTITY, {0.0, 0.0}, 1}},
+    {{.kind = CMLP_DENSE, .n_in = 2080, .n_out = 2080, .activation = CMLP_TANH, .bias = 1},
+     {.kind = CMLP_DENSE, .n_in = 2080, .n_out = 3, .bias = 1}},
     2,
     6,
     6,

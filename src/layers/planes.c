@@ -1,0 +1,132 @@
+/* Windows over planes: planes.h. */
+#include "planes.h"
+
+static size_t outputs(size_t in, size_t kernel, size_t stride)
+{
+    return in < kernel ? 0 : (in - kernel) / stride + 1;
+}
+
+cmlp_window cmlp_window_of(const cmlp_layer_spec *spec)
+{
+    cmlp_window w = {.n_in = spec->in.channels,
+                     .n_out = spec->channels,
+                     .in_height = spec->in.height + spec->pad[0] + spec->pad[2],
+                     .in_width = spec->in.width + spec->pad[1] + spec->pad[3],
+                     .kernel = {spec->kernel[0], spec->kernel[1]},
+                     .stride = {spec->stride[0], spec->stride[1]}};
+    w.height = outputs(w.in_height, w.kernel[0], w.stride[0]);
+    w.width = outputs(w.in_width, w.kernel[1], w.stride[1]);
+    return w;
+}
+
+int cmlp_window_is_sound(const cmlp_layer_spec *s)
+{
+    const size_t most = 1 << 20;
+    const size_t sizes[] = {s->in.channels, s->in.height, s->in.width,  s->channels,
+                            s->kernel[0],   s->kernel[1], s->stride[0], s->stride[1]};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (!sizes[i] || sizes[i] > most)
+            return 0;
+    /* A window that lies in the margin alone would see no input. */
+    if (s->pad[0] >= s->kernel[0] || s->pad[2] >= s->kernel[0] || s->pad[1] >= s->kernel[1] ||
+        s->pad[3] >= s->kernel[1])
+        return 0;
+    cmlp_window w = cmlp_window_of(s);
+    return s->n_in == s->in.channels * s->in.height * s->in.width && w.height && w.width &&
+           s->n_out == s->channels * w.height * w.width;
+}
+
+int cmlp_window_shape(const cmlp_layer_spec *spec, const cmlp_extent *in, cmlp_extent *out)
+{
+    cmlp_window w = cmlp_window_of(spec);
+    int same =
+        in->channels == spec->in.channels && in->height == spec->in.height && in->width == spec->in.width;
+    int flat = in->channels == spec->n_in && in->height == 1 && in->width == 1;
+    *out = (cmlp_extent){spec->channels, w.height, w.width};
+    return same || flat;
+}
+
+static int is_padded(const op *o)
+{
+    const size_t *pad = o->spec.pad;
+    return pad[0] || pad[1] || pad[2] || pad[3];
+}
+
+static void fill(const cmlp_kernels *k, size_t n, double value, void *to)
+{
+    if (value == 0.0)
+        memset(to, 0, n * k->size);
+    else if (k->size == sizeof(float))
+        for (size_t i = 0; i < n; i++)
+            ((float *)to)[i] = (float)value;
+    else
+        for (size_t i = 0; i < n; i++)
+            ((double *)to)[i] = value;
+}
+
+/* Copies planes of height x width into, or out of, the middle of padded ones. */
+static void move_middle(const op *o, char *padded, char *planes, int out)
+{
+    const cmlp_window w = cmlp_window_of(&o->spec);
+    size_t line = o->k->vw * o->k->size, bytes = o->spec.in.width * line;
+    for (size_t q = 0; q < w.n_in; q++)
+        for (size_t i = 0; i < o->spec.in.height; i++, planes += bytes) {
+            char *middle =
+                padded + ((q * w.in_height + o->spec.pad[0] + i) * w.in_width + o->spec.pad[1]) * line;
+            memcpy(out ? planes : middle, out ? middle : planes, bytes);
+        }
+}
+
+const char *cmlp_padded_input(const op *o, const op_rows *a, const row_block *b, double margin, char *to,
+                              char *scratch)
+{
+    const cmlp_window w = cmlp_window_of(&o->spec);
+    char *x = at_row(o, a->x, b->first, a->ldx);
+    if (!o->in_planes) {
+        char *planes = is_padded(o) ? scratch : to;
+        o->k->to_planes(b->rows, o->n_in, x, a->ldx, planes);
+        x = planes;
+    }
+    if (!is_padded(o))
+        return x;
+    fill(o->k, padded_size(&w) * o->k->vw, margin, to);
+    move_middle(o, to, x, 0);
+    return to;
+}
+
+void cmlp_put_dx(const op *o, const op_rows *a, const row_block *b, const char *padded, char *scratch)
+{
+    char *dx = at_row(o, a->dx, b->first, o->ld_in), *from = (char *)(uintptr_t)padded;
+    char *planes = o->in_planes ? dx : scratch;
+    if (is_padded(o))
+        move_middle(o, from, planes, 1);
+    else
+        planes = from;
+    if (!o->in_planes)
+        o->k->from_planes(b->rows, o->n_in, planes, dx, o->ld_in);
+    else if (planes != dx)
+        memcpy(dx, planes, o->n_in * o->k->vw * o->k->size);
+}
+
+char *cmlp_output_planes(const op *o, const op_rows *a, const row_block *b, char *scratch)
+{
+    return o->out_planes ? at_row(o, a->u, b->first, a->ldy) : scratch;
+}
+
+void cmlp_put_output(const op *o, const op_rows *a, const row_block *b, const char *planes)
+{
+    if (!o->out_planes)
+        o->k->from_planes(b->rows, o->n_out, planes, at_row(o, a->u, b->first, a->ldy), a->ldy);
+}
+
+void cmlp_derive_planes(const op *o, const pass *p, const region *r, const op_rows *a)
+{
+    size_t rows = o->out_planes ? cmlp_round_up(r->rows, o->k->vw) : r->rows, vw = o->k->vw;
+    apply_derivative(o, p, rows, a->d, a->u, a->d, o->ld_out);
+    for (size_t first = 0; !o->out_planes && first < r->rows; first += vw) {
+        row_block b = block_at(o, r, first);
+        char *d = at_row(o, a->d, first, o->ld_out);
+        memcpy(a->scratch, d, b.rows * o->ld_out * o->k->size);
+        o->k->to_planes(b.rows, o->n_out, a->scratch, o->ld_out, d);
+    }
+}
