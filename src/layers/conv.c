@@ -39,8 +39,8 @@ static cmlp_window back_window(const cmlp_layer_spec *spec)
                          .n_out = w.n_in,
                          .in_height = w.in_height + w.kernel[0] - 1,
                          .in_width = w.in_width + w.kernel[1] - 1,
-                         .height = w.in_height,
-                         .width = w.in_width,
+                         .height = spec->in.height,
+                         .width = spec->in.width,
                          .kernel = {w.kernel[0], w.kernel[1]},
                          .stride = {1, 1}};
 }
@@ -51,12 +51,12 @@ static size_t kept(const op *o)
     return padded_size(&w);
 }
 
-/* Rows or planes of the input and of the output, padded planes of x, and padded planes of d. */
+/* Planes of the input, padded planes of x or of d, planes or rows of the output. */
 static size_t scratch(const op *o)
 {
     cmlp_window w = cmlp_window_of(&o->spec), back = back_window(&o->spec);
-    size_t own = o->k->vw * (o->n_in + padded_size(&w) + padded_size(&back));
-    return own + o->k->vw * cmlp_max(o->ld_out, cmlp_max(o->n_out, padded_size(&w)));
+    return o->k->vw *
+           (o->n_in + cmlp_max(padded_size(&w), padded_size(&back)) + cmlp_max(o->ld_out, o->n_out));
 }
 
 static void forward(const op *o, const pass *p, const region *r, const op_rows *a)
@@ -97,12 +97,15 @@ static void backward(const op *o, const pass *p, const region *r, const op_rows 
     (void)p;
     const cmlp_window back = back_window(&o->spec);
     size_t line = o->k->vw * o->k->size;
-    char *turned = a->scratch, *d = turned + o->n_in * line, *dx = d + padded_size(&back) * line;
+    char *turned = a->scratch, *d = turned + o->n_in * line;
+    const char *first_tap = d + (o->spec.pad[0] * back.in_width + o->spec.pad[1]) * line;
     for (size_t first = 0; first < r->rows; first += o->k->vw) {
         row_block b = block_at(o, r, first);
+        char *dx = at_row(o, a->dx, first, o->ld_in), *planes = o->in_planes ? dx : turned;
         spread(o, &back, at_row(o, a->d, first, o->ld_out), d);
-        o->k->conv(&back, d, a->parts[WEIGHT].transpose, NULL, dx);
-        cmlp_put_dx(o, a, &b, dx, turned);
+        o->k->conv(&back, first_tap, a->parts[WEIGHT].transpose, NULL, planes);
+        if (!o->in_planes)
+            o->k->from_planes(b.rows, o->n_in, planes, dx, o->ld_in);
     }
 }
 
