@@ -117,7 +117,8 @@ typedef enum {
     CMLP_DROPOUT,
     CMLP_CONV,
     CMLP_MAX_POOL,
-    CMLP_AVERAGE_POOL
+    CMLP_AVERAGE_POOL,
+    CMLP_RESHAPE
 } cmlp_layer_kind;
 
 int cmlp_layer_kind_id(const char *name); /* "dense", "activation", ...; -1 where unknown */
@@ -130,16 +131,17 @@ typedef struct {
 
 typedef struct {
     cmlp_layer_kind kind;
-    size_t n_in, n_out; /* 1 or more; equal except for CMLP_DENSE */
-    int activation;     /* a cmlp_activation.  CMLP_DENSE: fused; CMLP_ACTIVATION: the function */
+    size_t n_in, n_out; /* 1 or more; equal except for CMLP_DENSE, CMLP_CONV and pooling */
+    int activation; /* a cmlp_activation.  CMLP_DENSE, CMLP_CONV: fused; CMLP_ACTIVATION: the function */
     double param[2]; /* of the activation: leaky_relu [0, inf), elu (0, inf); dropout: the rate [0, 1); rrelu:
                         lower [0, inf) and upper [lower, inf) slope; prelu: the first slope, finite */
-    int bias; /* CMLP_DENSE: 0 leaves the bias out */
-    /* Convolution and pooling; n_in and n_out are the numbers in the input and output shape. */
-    cmlp_extent in;         /* the input's shape; samples are (channels, height, width) in C order */
-    size_t channels;        /* of the output; pooling: those of the input */
-    size_t kernel[2], stride[2]; /* rows, columns */
-    size_t pad[4];          /* top, left, bottom, right: zeros; max pooling: minus infinity */
+    int bias; /* CMLP_DENSE, CMLP_CONV: 0 leaves the bias out */
+    /* Layers of planes, whose samples are (channels, height, width) in C order; n_in and n_out are the
+     * numbers in these shapes.  CMLP_RESHAPE takes any shape of n_in numbers and gives `out`. */
+    cmlp_extent in, out;
+    size_t kernel[2], stride[2]; /* rows, columns; of convolution and pooling */
+    size_t pad[4]; /* top, left, bottom, right, less than the kernel: zeros; max pooling: minus infinity */
+    size_t ragged[2]; /* average pooling: of those at the bottom and right, what a mean does not count */
 } cmlp_layer_spec;
 
 /* The output shape of such a layer for an input shape; CMLP_E_ARGUMENT if that does not fit. */

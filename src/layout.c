@@ -375,9 +375,10 @@ cmlp_status cmlp_layout_new(const cmlp_plan_spec *spec, cmlp_layer *const *layer
 
 static int same_windows(const cmlp_layer_spec *a, const cmlp_layer_spec *b)
 {
-    return memcmp(&a->in, &b->in, sizeof a->in) == 0 && a->channels == b->channels &&
+    return memcmp(&a->in, &b->in, sizeof a->in) == 0 && memcmp(&a->out, &b->out, sizeof a->out) == 0 &&
            memcmp(a->kernel, b->kernel, sizeof a->kernel) == 0 &&
-           memcmp(a->stride, b->stride, sizeof a->stride) == 0 && memcmp(a->pad, b->pad, sizeof a->pad) == 0;
+           memcmp(a->stride, b->stride, sizeof a->stride) == 0 &&
+           memcmp(a->pad, b->pad, sizeof a->pad) == 0 && memcmp(a->ragged, b->ragged, sizeof a->ragged) == 0;
 }
 
 static int same_layer(const cmlp_layer_spec *a, const cmlp_layer_spec *b)

@@ -34,7 +34,7 @@ typedef struct {
     int copies_inputs; /* every thread copies the minibatch's x, because all need all of its rows */
     size_t input_bytes; /* of such a copy */
     size_t block_bytes; /* of a block of parameters, gradients or optimizer state */
-    size_t op_scratch;  /* elements that an op wants of a thread's scratch */
+    size_t op_scratch; /* elements that an op wants of a thread's scratch */
     size_t own_bytes,
         scratch_bytes; /* of a thread's scratch: for ops' gradients; with a span's gradient behind */
     size_t poll_every; /* steps between looks at the clock */

@@ -32,8 +32,8 @@ static const char *input_of(const cmlp_plan *plan, const pass *p, char *workspac
 }
 
 /* The op's buffers in a workspace, from a row on. */
-static void find_rows(const cmlp_plan *plan, const pass *p, char *workspace, const team *t,
-                      const op *o, size_t row, op_rows *a)
+static void find_rows(const cmlp_plan *plan, const pass *p, char *workspace, const team *t, const op *o,
+                      size_t row, op_rows *a)
 {
     a->scratch = t->scratch;
     a->parts = memory_of(plan, o);

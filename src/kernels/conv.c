@@ -208,7 +208,14 @@ void CMLP_NAME(max_pool_back)(const cmlp_window *s, const void *x_, const void *
             }
 }
 
-void CMLP_NAME(sum_pool)(const cmlp_window *s, const void *x_, double scale, void *y_)
+/* Places that a mean over the window of output (i, j) counts. */
+INLINE size_t counted(const cmlp_window *s, size_t i, size_t j)
+{
+    return min_size(s->kernel[0], s->counted[0] - i * s->stride[0]) *
+           min_size(s->kernel[1], s->counted[1] - j * s->stride[1]);
+}
+
+void CMLP_NAME(sum_pool)(const cmlp_window *s, const void *x_, int mean, void *y_)
 {
     const real *x = x_;
     real *y = y_;
@@ -220,11 +227,13 @@ void CMLP_NAME(sum_pool)(const cmlp_window *s, const void *x_, double scale, voi
                 for (size_t u = 0; u < s->kernel[0]; u++)
                     for (size_t t = 0; t < s->kernel[1]; t++)
                         sum += vload(at + (u * s->in_width + t) * VW);
-                vstore(y, sum * vset((real)scale));
+                if (mean)
+                    sum /= vset((real)counted(s, i, j));
+                vstore(y, sum);
             }
 }
 
-void CMLP_NAME(sum_pool_back)(const cmlp_window *s, const void *d_, double scale, void *dx_)
+void CMLP_NAME(sum_pool_back)(const cmlp_window *s, const void *d_, int mean, void *dx_)
 {
     const real *d = d_;
     real *dx = dx_;
@@ -234,7 +243,9 @@ void CMLP_NAME(sum_pool_back)(const cmlp_window *s, const void *d_, double scale
         for (size_t i = 0; i < s->height; i++)
             for (size_t j = 0; j < s->width; j++, d += VW) {
                 real *at = dx + (i * s->stride[0] * s->in_width + j * s->stride[1]) * VW;
-                v share = vload(d) * vset((real)scale);
+                v share = vload(d);
+                if (mean)
+                    share /= vset((real)counted(s, i, j));
                 for (size_t u = 0; u < s->kernel[0]; u++)
                     for (size_t t = 0; t < s->kernel[1]; t++) {
                         real *to = at + (u * s->in_width + t) * VW;

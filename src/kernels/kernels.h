@@ -146,6 +146,7 @@ typedef struct {
     size_t n_in, n_out; /* planes; equal for pooling */
     size_t in_height, in_width, height, width; /* of an input and an output plane */
     size_t kernel[2], stride[2];
+    size_t counted[2]; /* rows and columns of the input that a mean counts */
 } cmlp_window;
 
 /* n numbers of rows <= vw samples to or from planes; lanes without a sample become 0. */
@@ -159,10 +160,11 @@ typedef void cmlp_conv_dw_fn(const cmlp_window *s, const void *x, const void *d,
 typedef void cmlp_plane_sums_fn(size_t n, size_t size, const void *d, int accumulate, void *sums);
 /* The largest of each window, and its gradient: all of it goes to the first of the largest, row by row. */
 typedef void cmlp_max_pool_fn(const cmlp_window *s, const void *x, void *y);
-typedef void cmlp_max_pool_back_fn(const cmlp_window *s, const void *x, const void *y, const void *d, void *dx);
-/* scale times the sum of each window. */
-typedef void cmlp_sum_pool_fn(const cmlp_window *s, const void *x, double scale, void *y);
-typedef void cmlp_sum_pool_back_fn(const cmlp_window *s, const void *d, double scale, void *dx);
+typedef void cmlp_max_pool_back_fn(const cmlp_window *s, const void *x, const void *y, const void *d,
+                                   void *dx);
+/* The sum, or the mean of what counts, of each window. */
+typedef void cmlp_sum_pool_fn(const cmlp_window *s, const void *x, int mean, void *y);
+typedef void cmlp_sum_pool_back_fn(const cmlp_window *s, const void *d, int mean, void *dx);
 
 /* A loop of independent multiply-adds; returns how many floating-point operations it did. */
 typedef double cmlp_fma_loop_fn(size_t rounds);

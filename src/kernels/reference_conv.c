@@ -126,7 +126,16 @@ void CMLP_NAME(max_pool_back)(const cmlp_window *s, const void *x_, const void *
     }
 }
 
-void CMLP_NAME(sum_pool)(const cmlp_window *s, const void *x_, double scale, void *y_)
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Places that a mean over the window of output (i, j) counts. */
+static size_t counted(const cmlp_window *s, size_t i, size_t j)
+{
+    return least(s->kernel[0], s->counted[0] - i * s->stride[0]) *
+           least(s->kernel[1], s->counted[1] - j * s->stride[1]);
+}
+
+void CMLP_NAME(sum_pool)(const cmlp_window *s, const void *x_, int mean, void *y_)
 {
     const real *x = x_;
     real *y = y_;
@@ -135,19 +144,20 @@ void CMLP_NAME(sum_pool)(const cmlp_window *s, const void *x_, double scale, voi
         real sum = 0;
         FOR_TAPS(s, u, t)
         sum += x[place(s, c, i, j, u, t)];
-        *y++ = sum * (real)scale;
+        *y++ = mean ? sum / (real)counted(s, i, j) : sum;
     }
 }
 
-void CMLP_NAME(sum_pool_back)(const cmlp_window *s, const void *d_, double scale, void *dx_)
+void CMLP_NAME(sum_pool_back)(const cmlp_window *s, const void *d_, int mean, void *dx_)
 {
     const real *d = d_;
     real *dx = dx_;
     memset(dx, 0, s->n_out * s->in_height * s->in_width * sizeof(real));
     FOR_OUTPUTS(s, c, i, j)
     {
+        real share = mean ? *d / (real)counted(s, i, j) : *d;
         FOR_TAPS(s, u, t)
-        dx[place(s, c, i, j, u, t)] += *d * (real)scale;
+        dx[place(s, c, i, j, u, t)] += share;
         d++;
     }
 }

@@ -17,6 +17,11 @@
 #define LAYER(name, kind, widths, ...) {name, kind, CMLP_IDENTITY, 0, widths, {__VA_ARGS__}}
 static const layer_class classes[] = {
     LAYER("Dense", CMLP_DENSE, 1, {NONE}),
+    LAYER("Conv2D", CMLP_CONV, 1, {NONE}),
+    LAYER("MaxPool2D", CMLP_MAX_POOL, 0, {NONE}),
+    LAYER("AvgPool2D", CMLP_AVERAGE_POOL, 0, {NONE}),
+    LAYER("Reshape", CMLP_RESHAPE, 0, {NONE}),
+    LAYER("Flatten", CMLP_RESHAPE, 0, {NONE}),
     LAYER("Dropout", CMLP_DROPOUT, 0, {"rate", 0.5, BELOW_ONE}),
     LAYER("PReLU", CMLP_PRELU, 0, {"init", 0.25, ANY}),
     LAYER("RReLU", CMLP_RRELU, 0, {"lower", 1.0 / 8, NOT_NEGATIVE}, {"upper", 1.0 / 3, NOT_NEGATIVE}),
@@ -34,7 +39,7 @@ static const layer_class classes[] = {
     FUNCTION("Step", CMLP_STEP, NONE),
     FUNCTION("Softmax", CMLP_SOFTMAX, NONE),
 };
-enum { N_CLASSES = sizeof classes / sizeof classes[0], OTHERS = 4 };
+enum { N_CLASSES = sizeof classes / sizeof classes[0], OTHERS = 9 };
 _Static_assert(N_CLASSES == OTHERS + CMLP_N_ACTIVATIONS, "each activation needs its class here");
 
 const layer_class *cmlp_class_named(const char *name)

@@ -9,9 +9,9 @@ static size_t parts(const cmlp_layer_spec *spec, cmlp_part *parts)
     parts[WEIGHT] =
         (cmlp_part){.name = "weight",
                     .ndim = 4,
-                    .shape = {spec->channels, spec->in.channels, spec->kernel[0], spec->kernel[1]},
+                    .shape = {spec->out.channels, spec->in.channels, spec->kernel[0], spec->kernel[1]},
                     .decays = 1};
-    parts[BIAS] = (cmlp_part){.name = "bias", .ndim = 1, .shape = {spec->channels}};
+    parts[BIAS] = (cmlp_part){.name = "bias", .ndim = 1, .shape = {spec->out.channels}};
     return spec->bias ? 2 : 1;
 }
 
@@ -20,8 +20,8 @@ static size_t parts(const cmlp_layer_spec *spec, cmlp_part *parts)
 static void pack_parts(const cmlp_layer_spec *spec, part_layout *parts)
 {
     size_t taps = spec->kernel[0] * spec->kernel[1];
-    parts[WEIGHT].panels = cmlp_narrow_panels(spec->in.channels * taps, spec->channels, CONV_GROUP);
-    parts[WEIGHT].turned = cmlp_narrow_panels(spec->channels * taps, spec->in.channels, CONV_GROUP);
+    parts[WEIGHT].panels = cmlp_narrow_panels(spec->in.channels * taps, spec->out.channels, CONV_GROUP);
+    parts[WEIGHT].turned = cmlp_narrow_panels(spec->out.channels * taps, spec->in.channels, CONV_GROUP);
 }
 
 static double madds(const cmlp_layer_spec *spec)
@@ -118,7 +118,7 @@ static void gradient(const op *o, const span *s, const gradient_args *g)
         const char *d = at_row(o, g->d, first, o->ld_out) + s->block.c0 * plane * o->k->vw * o->k->size;
         int add = first || !g->first;
         if (s->part == BIAS)
-            o->k->plane_sums(cmlp_min(columns, o->spec.channels - s->block.c0), plane, d, add, g->to);
+            o->k->plane_sums(cmlp_min(columns, o->spec.out.channels - s->block.c0), plane, d, add, g->to);
         else
             o->k->conv_dw(&w, at_row(o, g->kept, first, o->ld_kept), d, add, g->to);
     }

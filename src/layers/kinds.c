@@ -4,7 +4,7 @@
 #include <string.h>
 
 extern const layer_kind cmlp_dense, cmlp_activation_kind, cmlp_prelu, cmlp_rrelu, cmlp_dropout,
-    cmlp_conv_kind, cmlp_max_pool_kind, cmlp_average_pool_kind;
+    cmlp_conv_kind, cmlp_max_pool_kind, cmlp_average_pool_kind, cmlp_reshape_kind;
 
 static const layer_kind *const kinds[] = {
     [CMLP_DENSE] = &cmlp_dense,
@@ -15,6 +15,7 @@ static const layer_kind *const kinds[] = {
     [CMLP_CONV] = &cmlp_conv_kind,
     [CMLP_MAX_POOL] = &cmlp_max_pool_kind,
     [CMLP_AVERAGE_POOL] = &cmlp_average_pool_kind,
+    [CMLP_RESHAPE] = &cmlp_reshape_kind,
 };
 #define N_KINDS ((int)(sizeof kinds / sizeof kinds[0]))
 

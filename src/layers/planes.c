@@ -6,14 +6,17 @@ static size_t outputs(size_t in, size_t kernel, size_t stride)
     return in < kernel ? 0 : (in - kernel) / stride + 1;
 }
 
+static size_t numbers(const cmlp_extent *e) { return e->channels * e->height * e->width; }
+
 cmlp_window cmlp_window_of(const cmlp_layer_spec *spec)
 {
     cmlp_window w = {.n_in = spec->in.channels,
-                     .n_out = spec->channels,
+                     .n_out = spec->out.channels,
                      .in_height = spec->in.height + spec->pad[0] + spec->pad[2],
                      .in_width = spec->in.width + spec->pad[1] + spec->pad[3],
                      .kernel = {spec->kernel[0], spec->kernel[1]},
                      .stride = {spec->stride[0], spec->stride[1]}};
+    w.counted[0] = w.in_height - spec->ragged[0], w.counted[1] = w.in_width - spec->ragged[1];
     w.height = outputs(w.in_height, w.kernel[0], w.stride[0]);
     w.width = outputs(w.in_width, w.kernel[1], w.stride[1]);
     return w;
@@ -22,27 +25,27 @@ cmlp_window cmlp_window_of(const cmlp_layer_spec *spec)
 int cmlp_window_is_sound(const cmlp_layer_spec *s)
 {
     const size_t most = 1 << 20;
-    const size_t sizes[] = {s->in.channels, s->in.height, s->in.width,  s->channels,
+    const size_t sizes[] = {s->in.channels, s->in.height, s->in.width,  s->out.channels,
                             s->kernel[0],   s->kernel[1], s->stride[0], s->stride[1]};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (!sizes[i] || sizes[i] > most)
             return 0;
     /* A window that lies in the margin alone would see no input. */
-    if (s->pad[0] >= s->kernel[0] || s->pad[2] >= s->kernel[0] || s->pad[1] >= s->kernel[1] ||
-        s->pad[3] >= s->kernel[1])
-        return 0;
+    for (size_t i = 0; i < 4; i++)
+        if (s->pad[i] >= s->kernel[i % 2])
+            return 0;
     cmlp_window w = cmlp_window_of(s);
-    return s->n_in == s->in.channels * s->in.height * s->in.width && w.height && w.width &&
-           s->n_out == s->channels * w.height * w.width;
+    return s->n_in == numbers(&s->in) && s->n_out == numbers(&s->out) && w.height && w.width &&
+           s->out.height == w.height && s->out.width == w.width && s->ragged[0] <= s->pad[2] &&
+           s->ragged[1] <= s->pad[3];
 }
 
 int cmlp_window_shape(const cmlp_layer_spec *spec, const cmlp_extent *in, cmlp_extent *out)
 {
-    cmlp_window w = cmlp_window_of(spec);
     int same =
         in->channels == spec->in.channels && in->height == spec->in.height && in->width == spec->in.width;
     int flat = in->channels == spec->n_in && in->height == 1 && in->width == 1;
-    *out = (cmlp_extent){spec->channels, w.height, w.width};
+    *out = spec->out;
     return same || flat;
 }
 

@@ -6,7 +6,7 @@
 
 static int is_sound(const cmlp_layer_spec *spec)
 {
-    return spec->channels == spec->in.channels && cmlp_window_is_sound(spec);
+    return spec->out.channels == spec->in.channels && cmlp_window_is_sound(spec);
 }
 
 /* Planes of the input turned, padded, and padded once more for its gradient; of the output; rows of d. */
@@ -27,8 +27,6 @@ static pieces pieces_of(const op *o, const op_rows *a, const cmlp_window *w)
     char *turned = a->scratch, *x = turned + o->n_in * line, *dx = x + padded_size(w) * line;
     return (pieces){turned, x, dx, dx + padded_size(w) * line};
 }
-
-static double share(const cmlp_window *w) { return 1.0 / (double)(w->kernel[0] * w->kernel[1]); }
 
 static void max_forward(const op *o, const pass *p, const region *r, const op_rows *a)
 {
@@ -69,7 +67,7 @@ static void average_forward(const op *o, const pass *p, const region *r, const o
     for (size_t first = 0; first < r->rows; first += o->k->vw) {
         row_block b = block_at(o, r, first);
         char *y = cmlp_output_planes(o, a, &b, s.y);
-        o->k->sum_pool(&w, cmlp_padded_input(o, a, &b, 0.0, s.x, s.turned), share(&w), y);
+        o->k->sum_pool(&w, cmlp_padded_input(o, a, &b, 0.0, s.x, s.turned), 1, y);
         cmlp_put_output(o, a, &b, y);
     }
 }
@@ -81,7 +79,7 @@ static void average_backward(const op *o, const pass *p, const region *r, const 
     const pieces s = pieces_of(o, a, &w);
     for (size_t first = 0; first < r->rows; first += o->k->vw) {
         row_block b = block_at(o, r, first);
-        o->k->sum_pool_back(&w, at_row(o, a->d, first, o->ld_out), share(&w), s.dx);
+        o->k->sum_pool_back(&w, at_row(o, a->d, first, o->ld_out), 1, s.dx);
         cmlp_put_dx(o, a, &b, s.dx, s.turned);
     }
 }

@@ -98,7 +98,8 @@ static void test_scratch(void)
 /* Wide layers and many rows: everything that asks for much scratch. */
 static const recipe wide = {
     "wide",
-    {{CMLP_DENSE, 2080, 2080, CMLP_TANH, {0.0, 0.0}, 1}, {CMLP_DENSE, 2080, 3, CMLP_IDENTITY, {0.0, 0.0}, 1}},
+    {{.kind = CMLP_DENSE, .n_in = 2080, .n_out = 2080, .activation = CMLP_TANH, .bias = 1},
+     {.kind = CMLP_DENSE, .n_in = 2080, .n_out = 3, .bias = 1}},
     2,
     33,
     66,

@@ -42,7 +42,7 @@ static cmlp_layer_spec spec_of(const window_case *w)
                              .activation = w->activation,
                              .bias = 1,
                              .in = w->in,
-                             .channels = w->channels,
+                             .out = {w->channels, along(w, 0), along(w, 1)},
                              .kernel = {w->kernel[0], w->kernel[1]},
                              .stride = {w->stride[0], w->stride[1]},
                              .pad = {w->pad[0], w->pad[1], w->pad[2], w->pad[3]}};
@@ -265,7 +265,7 @@ static void test_refusals(void)
         if (which == 3)
             spec.pad[0] = 5;
         if (which == 4)
-            spec.channels = 0;
+            spec.out.channels = 0;
         if (which == 5)
             spec.in.width++;
         if (which == 6)
