@@ -17,6 +17,7 @@ cdef extern from "cmlp.h" nogil:
         CMLP_REFUSED, CMLP_FUSED, CMLP_CHAIN
     ctypedef enum cmlp_layer_kind:
         CMLP_DENSE, CMLP_ACTIVATION, CMLP_PRELU, CMLP_RRELU, CMLP_DROPOUT
+        CMLP_CONV, CMLP_MAX_POOL, CMLP_AVERAGE_POOL, CMLP_RESHAPE
     ctypedef enum cmlp_what:
         CMLP_VALUES, CMLP_GRADIENTS
     enum:
@@ -56,14 +57,20 @@ cdef extern from "cmlp.h" nogil:
 
     ctypedef struct cmlp_layer:
         pass
+    ctypedef struct cmlp_extent:
+        size_t channels, height, width
     ctypedef struct cmlp_layer_spec:
         cmlp_layer_kind kind
         size_t n_in, n_out
         int activation
         double param[2]
         int bias
-    ctypedef struct cmlp_extent:
-        size_t channels, height, width
+        cmlp_extent in_ "in"
+        cmlp_extent out
+        size_t kernel[2]
+        size_t stride[2]
+        size_t pad[4]
+        size_t ragged[2]
     ctypedef struct cmlp_part:
         const char *name
         int ndim

@@ -47,7 +47,9 @@ def fma_peak(n_threads: int = 1, seconds: float = 0.2, dtype: str = "float32") -
 class Layer:
     """One layer with its packed parameters.
 
-    kind: "dense", "activation", "prelu", "rrelu" or "dropout".  n_in == n_out but for dense.
+    kind: one of `layer_kinds`.  n_in == n_out but for dense, conv and pooling.  shapes: of input
+    and output, for reshape and those with a window; window: kernel, stride, padding at the top,
+    left, bottom and right, and what of the last two a mean leaves out.
     activation: for dense (fused) and "activation".  param: the activation's slope or alpha, the
     dropout rate, PReLU's initial slope; rrelu takes (lower, upper).
     """
@@ -61,6 +63,8 @@ class Layer:
         activation: str = "identity",
         param: float | tuple[float, float] | None = None,
         bias: bool = True,
+        shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None,
+        window: tuple[int, ...] | None = None,
     ) -> Self: ...
     @property
     def kind(self) -> str: ...

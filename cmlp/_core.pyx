@@ -207,6 +207,12 @@ def fma_peak(n_threads=1, double seconds=0.2, dtype="float32"):
 
 # ---- layers ----
 
+cdef cmlp_extent extent_of(shape):
+    cdef cmlp_extent e
+    e.channels, e.height, e.width = shape if len(shape) == 3 else (shape[0], 1, 1)
+    return e
+
+
 @cython.final
 cdef class Layer:
     cdef cmlp_layer *ptr
@@ -216,7 +222,8 @@ cdef class Layer:
     cdef readonly str activation
     cdef readonly Py_ssize_t rows
 
-    def __cinit__(self, str kind, n_in, n_out, dtype="float32", str activation="identity", param=None, bint bias=True):
+    def __cinit__(self, str kind, n_in, n_out, dtype="float32", str activation="identity", param=None, bint bias=True,
+                  shapes=None, window=None):
         cdef int number = cmlp_layer_kind_id(kind.encode())
         cdef cmlp_extent shape
         if number < 0:
@@ -226,8 +233,15 @@ cdef class Layer:
         self.kind, self.activation = kind, activation
         self.spec.kind, self.spec.n_in, self.spec.n_out = <cmlp_layer_kind>number, n_in, n_out
         self.spec.activation, self.spec.bias = activation_id(activation), bias
+        if shapes is not None:
+            self.spec.in_, self.spec.out = extent_of(shapes[0]), extent_of(shapes[1])
+        if window is not None:
+            for i in range(2):
+                self.spec.kernel[i], self.spec.stride[i], self.spec.ragged[i] = window[i], window[2 + i], window[8 + i]
+            for i in range(4):
+                self.spec.pad[i] = window[4 + i]
         shape.channels, shape.height, shape.width = n_in, 1, 1
-        if cmlp_layer_shape(&self.spec, &shape, &shape) < 0 or shape.channels != n_out:
+        if cmlp_layer_shape(&self.spec, &shape, &shape) < 0 or shape.channels * shape.height * shape.width != n_out:
             raise ValueError(f"n_out is {n_out}; expected {shape.channels}, the same as n_in")
         if param is None:
             param = cmlp_activation_default(self.spec.activation)
@@ -325,8 +339,15 @@ cdef class Layer:
         cdef int part = self.part(name)
         check(cmlp_layer_set_grad(self.ptr, part, cnp.PyArray_DATA(self.packable(name, value))))
 
+    cdef tuple geometry(self):
+        cdef cmlp_layer_spec *s = &self.spec
+        shapes = tuple([(e.channels, e.height, e.width) for e in (s.in_, s.out)])
+        window = tuple([n for part in (s.kernel, s.stride, s.pad, s.ragged) for n in part])
+        return shapes, window
+
     def copy(self):
-        other = Layer(self.kind, self.n_in, self.n_out, self.dtype, self.activation, self.param, bool(self.spec.bias))
+        cdef Layer other = Layer.__new__(Layer, self.kind, self.n_in, self.n_out, self.dtype, self.activation,
+                                         self.param, bool(self.spec.bias), *self.geometry())
         for name in self.shapes:
             other.set(name, self.get(name))
         return other

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import isfinite, isinf
+from math import isfinite, isinf, prod
 from typing import Any
 
 import numpy as np
@@ -185,15 +185,23 @@ def as_rows(
     value: object,
     name: str,
     dtype: str,
-    width: int | None,
+    width: int | tuple[int, ...] | None,
     finite: bool = True,
     allow_empty: bool = False,
 ) -> Array:
     """Return a (batch, width) array of ``dtype``; any width if None.
 
+    Where ``width`` is (channels, height, width) samples have that shape; rows are returned.
     Raises ValueError for another shape, or no rows unless ``allow_empty``.
     """
     a = as_array(value, name)
+    if isinstance(width, tuple) and len(width) == 3:
+        expected = f"(batch, {', '.join(map(str, width))})"
+        if a.ndim != 4 or a.shape[1:] != width:
+            raise ValueError(f"{name} has shape {a.shape}; expected {expected}")
+        a, width = a.reshape(len(a), -1) if len(a) else a.reshape(0, prod(width)), prod(width)
+    elif isinstance(width, tuple):
+        width = width[0]
     expected = f"(batch, {'n_in' if width is None else width})"
     if a.ndim != 2 or (width is not None and a.shape[1] != width):
         raise ValueError(f"{name} has shape {a.shape}; expected {expected}")

@@ -8,7 +8,7 @@ So a function of the user's own will do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import sqrt
+from math import prod, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,8 +154,13 @@ def draw(
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(n_out, n_in) of a weight; a vector counts as (n, 1)."""
-    return (shape[0], shape[1]) if len(shape) > 1 else (shape[0], 1)
+    """(n_out, n_in) of a weight; a vector counts as (n, 1).
+
+    A unit of a convolution (channels_out, channels_in, rows, columns) sees a window of each input
+    plane, and each input is seen from as many places of an output plane.
+    """
+    window = prod(shape[2:])
+    return (shape[0] * window, shape[1] * window) if len(shape) > 1 else (shape[0], 1)
 
 
 def _draw(distribution: str, std: float, shape: tuple[int, ...], rng: Generator) -> Array:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +20,12 @@ from .layers.base import (
     is_trainable,
     make_generator,
     own_parameters,
-    width_after,
 )
-from .layers.chain import activation_behind, warn_of_symmetry, widths_of
+from .layers.chain import activation_behind, shapes_of, summary_of, warn_of_symmetry
 from .layers.flat import Flat
-from .layers.passes import run_backward, run_forward, run_predict
+from .layers.passes import InPython, Part, run_backward, run_forward, run_predict
 from .layers.segment import Segment
+from .layers.shapes import Shape, as_shape, shaped
 from .preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class Sequential(Declared):
     dtype : {"float32", "float64"}, default "float32"
     seed : int, optional
         Of the initial values, the order of samples, dropout.  Drawn from the system if None.
-    n_in : int, optional
-        Width of the input, where no layer tells it.
+    n_in : int or (int, int, int), optional
+        Width of the input, or (channels, height, width), where no layer tells it.
     n_threads : int, optional
         Threads of ``predict``, ``forward`` and ``backward``; all that the process may use if None.
 
@@ -61,7 +62,9 @@ class Sequential(Declared):
     dtype : {"float32", "float64"}
     seed : int
     n_in, n_out : int or None
-        Widths of input and output; None where layers in Python do not tell them.
+        Numbers in an input and an output; None where layers in Python do not tell them.
+    in_shape, out_shape : tuple of int or None
+        Their shapes: (n,), or (channels, height, width) for images.
 
     Examples
     --------
@@ -79,13 +82,15 @@ class Sequential(Declared):
     seed: int
     n_in: int | None
     n_out: int | None
+    in_shape: Shape | None
+    out_shape: Shape | None
 
     def __init__(
         self,
         *layers: Any,
         dtype: str = "float32",
         seed: int | None = None,
-        n_in: int | None = None,
+        n_in: int | tuple[int, int, int] | None = None,
         n_threads: int | None = None,
     ) -> None:
         layers = tuple(checks.unwrapped(layers))
@@ -93,11 +98,12 @@ class Sequential(Declared):
         self.dtype = checks.float_dtype(dtype)
         self.seed = fresh_seed() if seed is None else checks.seed(seed)
         self._n_threads = checks.threads(n_threads)
-        first = None if n_in is None else checks.positive_int(n_in, "n_in")
-        widths = widths_of(self.layers, first)
+        shapes = shapes_of(self.layers, None if n_in is None else as_shape(n_in, "n_in"))
         new = all(layer.core is None for layer in self.layers if isinstance(layer, Layer))
-        self._build(widths)
-        self.n_in, self.n_out = widths[0], widths[-1]
+        self._shapes = shapes
+        self._build()
+        self.in_shape, self.out_shape = shapes[0], shapes[-1]
+        self.n_in, self.n_out = (None if s is None else prod(s) for s in shapes[:: len(shapes) - 1])
         self._classes: Array | None = None
         self._preprocessing = _carried(layers)
         self._link: str | None = None
@@ -108,39 +114,42 @@ class Sequential(Declared):
         if new:
             self._flat.join()
 
-    def _build(self, widths: list[int | None]) -> None:
-        """Give the layers their widths and values, all from one generator."""
+    def _build(self) -> None:
+        """Give the layers their shapes and values, all from one generator."""
         rng = make_generator(self.seed)
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Layer):
                 continue
-            layer.build(widths[i], self.dtype, rng, activation_behind(self.layers, i))
+            layer.build(self._shapes[i], self.dtype, rng, activation_behind(self.layers, i))
         warn_of_symmetry(self.layers)
 
     def _prepare(self) -> None:
         """Split the layers into runs of built-in ones; nothing is compiled before it is needed."""
         self._parts = self.split()
         self._flat = Flat(self._parts, self.dtype)
-        self._whole = len(self._parts) == 1 and isinstance(self._parts[0], Segment)
+        first = self._parts[0]
+        self._whole = first if len(self._parts) == 1 and isinstance(first, Segment) else None
         self._fast: Callable[..., Array] | None = None
 
-    def split(self, **settings: Any) -> list[Any]:
+    def split(self, **settings: Any) -> list[Part]:
         """The layers with each run of built-in ones as a `Segment`; ``settings`` are its own.
 
         ``without_output`` holds for the last one alone.
         """
         without_output = settings.pop("without_output", False)
         settings = {"n_threads": self.n_threads, "seed": self.seed, **settings}
-        parts: list[Any] = []
+        parts: list[Part] = []
+        shapes = iter(pairwise(self._shapes))
         place = 0  # of a run's first packed layer: random layers draw by it
         for built_in, run in groupby(self.layers, lambda layer: isinstance(layer, Layer)):
             found = list(run)
+            around = [next(shapes) for _ in found]
             last = without_output and found[-1] is self.layers[-1]
             if built_in:
                 parts.append(Segment(found, without_output=last, first_layer=place, **settings))
                 place += sum(len(layer.cores) for layer in found)
             else:
-                parts += found
+                parts += [InPython(layer, *a) for layer, a in zip(found, around, strict=True)]
         return parts
 
     def __len__(self) -> int:
@@ -168,15 +177,16 @@ class Sequential(Declared):
 
         Parameters
         ----------
-        x : array_like of shape (batch, n_in) or (n_in,)
+        x : array_like of shape (batch, n_in), (batch, channels, height, width), or one sample
             As they are in the data, if the net has a ``preprocessing``.  No rows give no rows.
-        out : ndarray of shape (batch, n_out), optional
+        out : ndarray of the shape of the outputs, optional
             C-contiguous, of the net's dtype; overwritten and returned.  With x of that dtype too
             nothing is allocated, but for a ``preprocessing`` that scales.
 
         Returns
         -------
-        ndarray of shape (batch, n_out), or (n_out,) for a single sample
+        ndarray of shape (batch, n_out) or (batch, channels, height, width), without the batch for
+        a single sample
         """
         if self._fast is not None:
             try:
@@ -189,22 +199,24 @@ class Sequential(Declared):
     def _predict(self, x: ArrayLike, out: Array | None) -> Array:
         self.preprocessing.check_names(x)
         a = checks.as_array(x, "x")
-        if a.ndim == 1 and a.size and self.n_in in (None, a.size):
+        if a.size and (a.shape == self.in_shape or (a.ndim == 1 and self.in_shape is None)):
             rows = None if out is None else out[np.newaxis]
             row: Array = self._predict(a[np.newaxis], rows)[0]
             return row
         rows = self._rows(a, allow_empty=True)
         if out is not None:
-            checks.output(out, (len(rows), self.n_out), self.dtype, rows)
+            checks.output(out, (len(rows), *(self.out_shape or (None,))), self.dtype, rows)
         if not len(rows):
-            width = widths_of(self.layers, rows.shape[1])[-1]
-            assert width is not None  # that of the input is known
-            return np.empty((0, width), self.dtype) if out is None else out
-        if self._whole and not self.preprocessing.scales:
-            predictor: _core.Plan = self._parts[0].predictor
-            self._fast = predictor.predict
-            return predictor.predict(rows, out)
-        y = self.preprocessing.values(run_predict(self._parts, rows))
+            shape = shapes_of(self.layers, self.in_shape or rows.shape[1:])[-1]
+            assert shape is not None  # that of the input is known
+            return np.empty((0, *shape), self.dtype) if out is None else out
+        if self._whole is not None and not self.preprocessing.scales:
+            predictor = self._whole.predictor
+            if self._shapes[0] == (self.n_in,) and self._shapes[-1] == (self.n_out,):
+                self._fast = predictor.predict
+            y = predictor.predict(rows, None if out is None else out.reshape(len(rows), -1))
+            return shaped(y, self.out_shape) if out is None else out
+        y = shaped(self.preprocessing.values(run_predict(self._parts, rows)), self.out_shape)
         if out is None:
             return y
         out[...] = y
@@ -212,7 +224,7 @@ class Sequential(Declared):
 
     def _rows(self, x: ArrayLike, allow_empty: bool = False) -> Array:
         """Samples as the layers take them."""
-        return self.preprocessing.rows(x, "x", self.dtype, self.n_in, False, allow_empty)
+        return self.preprocessing.rows(x, "x", self.dtype, self.in_shape, False, allow_empty)
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """Probabilities.
@@ -255,7 +267,7 @@ class Sequential(Declared):
         self.preprocessing.check_names(x)
         y = run_forward(self._parts, self._rows(x), training, self._passes)
         self._passes += training
-        return self.preprocessing.values(y)
+        return shaped(self.preprocessing.values(y), self.out_shape)
 
     def backward(self, dy: ArrayLike, need_dx: bool = True) -> Array:
         """Gradients of the last ``forward``.
@@ -272,13 +284,14 @@ class Sequential(Declared):
         ndarray of shape (batch, n_in)
             dL/dx.  dL/dw and dL/db are in the layers' ``grad_weight`` and ``grad_bias``.
         """
-        rows = checks.as_rows(dy, "dy", self.dtype, self.n_out, finite=False)
+        rows = checks.as_rows(dy, "dy", self.dtype, self.out_shape, finite=False)
         outputs, inputs = self.preprocessing.targets, self.preprocessing.inputs
         if outputs is not None:
             rows = (rows * outputs.scale).astype(rows.dtype)
         dx = run_backward(self._parts, rows, need_dx)
         self._batch = len(rows)
-        return dx if inputs is None else (dx / inputs.scale).astype(dx.dtype)
+        dx = dx if inputs is None else (dx / inputs.scale).astype(dx.dtype)
+        return shaped(dx, self.in_shape)
 
     @property
     def last_batch(self) -> int | None:
@@ -519,19 +532,8 @@ class Sequential(Declared):
         Where layers are frozen, they are marked, and the last line has the number of values that
         training changes.
         """
-        rows = [("layer", "output", "parameters")]
-        width = self.n_in
-        for layer in self.layers:
-            width = width_after(layer, width)
-            frozen = " (frozen)" if _size(layer) and not is_trainable(layer) else ""
-            rows.append((repr(layer) + frozen, f"(batch, {width})", f"{_size(layer):,}"))
-        rows.append(("total", self.dtype, f"{self.n_parameters:,}"))
-        if self.n_trainable < self.n_parameters:
-            rows.append(("trainable", "", f"{self.n_trainable:,}"))
-        first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
-        lines = [f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows]
-        rule, n = "-" * len(lines[0]), len(self.layers) + 1
-        return "\n".join([lines[0], rule, *lines[1:n], rule, *lines[n:]])
+        sizes = [_size(layer) for layer in self.layers]
+        return summary_of(self.layers, self._shapes, sizes, self.dtype)
 
     def __repr__(self) -> str:
         inner = "".join(f"    {layer!r},\n" for layer in self.layers)

@@ -214,11 +214,11 @@ class Preprocessing:
         x: object,
         name: str,
         dtype: str,
-        n_in: int | None,
+        n_in: int | tuple[int, ...] | None,
         finite: bool = True,
         allow_empty: bool = False,
     ) -> Array:
-        """Samples as the layers take them: (batch, n_in) of ``dtype``.
+        """Samples as rows of numbers: (batch, n_in) of ``dtype``; ``n_in`` may be a shape.
 
         Means are taken away in float64, before anything is rounded to the net's type.
         """

@@ -150,6 +150,8 @@ static cmlp_status read_layer(const reading *r, size_t i, size_t object, size_t 
     /* The length as well: a string may go on behind a 0. */
     if (!class || !cmlp_json_is(j, name, class->name))
         return bad_setting(r, i, "class", "one of the library's own");
+    if (cmlp_kind(class->kind)->has_shapes)
+        return bad_setting(r, i, "class", "one that this library reads");
     *spec = (cmlp_layer_spec){
         .kind = (cmlp_layer_kind)class->kind, .n_in = width, .n_out = width, .activation = class->activation};
     cmlp_status status = class->has_widths ? read_own_widths(r, i, object, &known, spec)
@@ -398,7 +400,7 @@ static cmlp_status check_model(const cmlp_model *model, size_t *largest)
             return cmlp_fail(CMLP_E_ARGUMENT,
                              "model->layers[%zu] has elements of %zu bytes; expected %zu, by dtype", i,
                              l->k->size, size);
-        if (!cmlp_class_of(&l->spec) || cmlp_layer_shape(&l->spec, &shape, &shape))
+        if (l->kind->has_shapes || cmlp_layer_shape(&l->spec, &shape, &shape))
             return cmlp_fail(CMLP_E_ARGUMENT,
                              "model->layers[%zu] does not take the outputs of the one before", i);
         for (int part = 0; part < l->n_parts; part++) {

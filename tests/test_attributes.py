@@ -12,6 +12,8 @@ from cmlp.attributes import Declared
 from cmlp.datasets import Standardizer
 from cmlp.export.files import model_about
 from cmlp.layers.activations import KINDS
+from cmlp.layers.weighted import Weighted
+from cmlp.layers.window import Window
 
 MODULES = ["graph", "initializers", "layers", "losses", "network", "optimizers", "schedules"]
 
@@ -24,6 +26,8 @@ BASES = {
     cmlp.Schedule,
     graph.Node,
     layers.Activation,
+    Weighted,
+    Window,
     schedules.EpochSchedule,
 }
 PROTOCOLS = {layers.PythonLayer, losses.PythonLoss}
@@ -46,6 +50,11 @@ EXAMPLES = {
         kind: lambda kind=kind: kind().build(3)
         for kind in (*KINDS.values(), cmlp.PReLU, cmlp.RReLU, cmlp.Dropout)
     },
+    cmlp.Conv2D: lambda: cmlp.Conv2D(2, 3, 2).build((2, 4, 5), rng=0),
+    cmlp.MaxPool2D: lambda: cmlp.MaxPool2D(2).build((2, 4, 5)),
+    cmlp.AvgPool2D: lambda: cmlp.AvgPool2D(2).build((2, 4, 5)),
+    cmlp.Reshape: lambda: cmlp.Reshape((1, 2, 3)).build(6),
+    cmlp.Flatten: lambda: cmlp.Flatten().build((1, 2, 3)),
     **{kind: kind for kind in (*losses.KINDS.values(), *optimizers.KINDS.values())},
     cmlp.SoftmaxCrossEntropy: lambda: cmlp.SoftmaxCrossEntropy(class_weight={0: 2.0}),
     cmlp.BinaryCrossEntropy: lambda: cmlp.BinaryCrossEntropy(class_weight=[1.0, 2.0]),
@@ -377,8 +386,8 @@ CHANGES = {
     (cmlp.Layer, "trainable"): trainable_layer,
     (cmlp.Sequential, "trainable"): trainable_net,
     (graph.training.Parameters, "trainable"): trainable_graph,
-    (cmlp.Dense, "weight"): weight,
-    (cmlp.Dense, "bias"): bias,
+    (Weighted, "weight"): weight,
+    (Weighted, "bias"): bias,
     (cmlp.PReLU, "slope"): slope,
     (cmlp.Optimizer, "lr"): rate,
     (cmlp.Sequential, "classes"): classes,

@@ -279,11 +279,36 @@ def test_optimizer_can_be_chosen_by_name(name, points):
 # ---- kinds of layers -------------------------------------------------------------------------
 
 
+ARGUMENTS = {
+    cmlp.Dense: {"n_in": 3, "n_out": 3},
+    cmlp.Conv2D: {"channels_in": 1, "channels_out": 2, "kernel": 2, "padding": 1},
+    cmlp.MaxPool2D: {"kernel": (1, 2)},
+    cmlp.AvgPool2D: {"kernel": (1, 2)},
+    cmlp.Reshape: {"shape": (3, 1, 1)},
+}
+WITHOUT_EXPORT = ["conv", "max_pool", "average_pool", "reshape"]
+
+
+def n_in_of(layer):
+    """What any layer can be built for: planes, and for the one that takes none a number."""
+    return 3 if isinstance(layer, cmlp.Dense) else (1, 1, 3)
+
+
+@pytest.mark.parametrize("layer", [cmlp.Conv2D(1, 2, 2), cmlp.MaxPool2D(2)], ids=repr)
+def test_layers_that_no_export_has_yet_are_refused(layer, tmp_path):
+    net = cmlp.Sequential(layer, n_in=(1, 4, 4), seed=0)
+    with pytest.raises(ValueError, match=r"layers\[0\], \w+2D.*cannot be exported"):
+        net.to_c(tmp_path / "net.c")
+    pytest.importorskip("torch")
+    with pytest.raises(ValueError, match=r"layers\[0\] is \w+2D.*; PyTorch has no such layer"):
+        cmlp.to_torch(net)
+
+
 @pytest.mark.parametrize("kind", _core.layer_kinds())
 def test_layer_kind(kind):
-    made = {core.kind for layer in every_layer() for core in layer.build(3).cores}
+    made = {core.kind for layer in every_layer() for core in layer.build(n_in_of(layer)).cores}
     places = {
-        "STEPS of cmlp/export/model.py": kind in plain.STEPS,
+        "STEPS of cmlp/export/model.py": kind in plain.STEPS or kind in WITHOUT_EXPORT,
         "cmlp_layer_kind of cmlp/__init__.pxd": declared(kind),
         "a file of cmlp/layers/, a class and its place in _BUILT_IN of registry.py": kind in made,
     }
@@ -296,7 +321,7 @@ def every_layer():
     names = [name for name in layers.__all__ if isinstance(vars(layers)[name], type)]
     classes = [vars(layers)[name] for name in names]
     return [
-        kinds({"class": kind.__name__, **({"n_in": 3, "n_out": 3} if kind is cmlp.Dense else {})})
+        kinds({"class": kind.__name__, **ARGUMENTS.get(kind, {})})
         for kind in classes
         if issubclass(kind, layers.Layer) and kind not in (layers.Layer, layers.Activation)
     ]
@@ -305,7 +330,7 @@ def every_layer():
 @pytest.mark.parametrize("layer", every_layer(), ids=repr)
 def test_layer_is_public_and_goes_into_files(layer, tmp_path):
     says(type(layer).__name__ in cmlp.__all__, type(layer).__name__, "__all__ of cmlp/__init__.py")
-    net = cmlp.Sequential(layer, n_in=3, seed=0)
+    net = cmlp.Sequential(layer, n_in=n_in_of(layer), seed=0)
     net.save(tmp_path / "net.safetensors")
     assert repr(cmlp.load(tmp_path / "net.safetensors").layers[0]) == repr(layer)
 

@@ -31,8 +31,9 @@ from ..checks import Array
 from ..errors import FormatError, one_line
 from ..layers import Layer
 from ..layers.base import is_trainable
-from ..layers.chain import widths_of
+from ..layers.chain import shapes_of
 from ..layers.registry import from_config, to_config
+from ..layers.shapes import as_shape, plain
 from ..network import Sequential
 from ..preprocessing import Preprocessing, Standardizer
 
@@ -65,7 +66,7 @@ def model_about(net: Sequential) -> dict[str, Any]:
     return {
         "dtype": net.dtype,
         "seed": net.seed,
-        "n_in": net.n_in,
+        "n_in": None if net.in_shape is None else plain(net.in_shape),
         "layers": [_layer_about(layer) for layer in net.layers],
         **({"frozen": frozen} if frozen else {}),
         "classes": classes,
@@ -339,7 +340,7 @@ def read_model(contents: Contents, max_parameters: int = MAX_PARAMETERS) -> Sequ
 _ABOUT: dict[str, tuple[type, ...]] = {
     "dtype": (str,),
     "seed": (int,),
-    "n_in": (int, type(None)),
+    "n_in": (int, list, type(None)),
     "layers": (list,),
     "classes": (list, type(None)),
     "link": (str, type(None)),
@@ -381,18 +382,19 @@ def _check_tensors(
     contents: Contents,
     found: list[Any],
     own: dict[int, list[str]],
-    n_in: int | None,
+    n_in: Any,
     dtype: str,
     limit: int,
 ) -> None:
     """Check, before any layer is built, that the file has exactly the tensors that they need."""
-    if n_in is not None and not 0 < n_in <= limit:
+    first = None if n_in is None else as_shape(n_in, "n_in")
+    if first is not None and prod(first) > limit:
         raise ValueError(f"n_in is {n_in}; expected 1..{limit}")
     needed: dict[str, tuple[int, ...] | None] = {}
-    for i, (layer, width) in enumerate(zip(found, widths_of(found, n_in), strict=False)):
+    for i, (layer, before) in enumerate(zip(found, shapes_of(found, first), strict=False)):
         if isinstance(layer, Layer):
-            assert width is not None  # widths_of refuses unknown widths
-            for name, shape in layer.shapes(width).items():
+            assert before is not None  # shapes_of refuses unknown shapes
+            for name, shape in layer.shapes(prod(before)).items():
                 needed[f"layers.{i}.{name}"] = shape
         else:
             needed.update({f"layers.{i}.{name}": None for name in own[i]})

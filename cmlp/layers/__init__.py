@@ -30,25 +30,33 @@ from .activations import (
     activation_names,
 )
 from .base import Layer, PythonLayer
+from .conv import Conv2D
 from .dense import Dense
 from .dropout import Dropout
+from .pooling import AvgPool2D, MaxPool2D
 from .prelu import PReLU
 from .registry import register_layer
+from .reshape import Flatten, Reshape
 from .rrelu import RReLU
 
 __all__ = [
     "ELU",
     "GELU",
     "Activation",
+    "AvgPool2D",
+    "Conv2D",
     "Dense",
     "Dropout",
+    "Flatten",
     "Identity",
     "Layer",
     "LeakyReLU",
+    "MaxPool2D",
     "PReLU",
     "PythonLayer",
     "RReLU",
     "ReLU",
+    "Reshape",
     "ScaledTanh",
     "SiLU",
     "Sigmoid",

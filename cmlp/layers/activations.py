@@ -14,6 +14,7 @@ import numpy as np
 from .. import _core, checks
 from .base import Layer
 from .forms import Forms, OnnxGraph, TorchForm
+from .shapes import Shape
 
 
 class Activation(Layer):
@@ -265,6 +266,11 @@ class Softmax(Activation):
         onnx=lambda g, x, _: g.add("Softmax", x, axis=-1),
         torch=TorchForm("Softmax", fixed={"dim": (-1, 1, None)}),
     )
+
+    def shape_after(self, shape: Shape) -> Shape:
+        if len(shape) != 1:
+            raise ValueError("expected rows of numbers; put a Flatten before it")
+        return shape
 
 
 KINDS: dict[str, type[Activation]] = {kind.activation: kind for kind in Activation.__subclasses__()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import prod
 from os import urandom
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
@@ -13,6 +14,7 @@ from .. import _core, checks
 from ..attributes import Declared
 from ..checks import Array
 from .segment import Segment
+from .shapes import Shape, as_shape, plain, shaped, short
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -40,6 +42,8 @@ class Layer(Declared):
     rectifies: ClassVar[bool] = False
     """It passes large positive inputs and limits negative ones: `He` weights suit it."""
     draws: ClassVar[bool] = False
+    keeps_shape: ClassVar[bool] = True
+    """Its outputs have the shape of its inputs, whatever that is."""
 
     def __init__(self) -> None:
         self._cores: list[_core.Layer] = []
@@ -48,6 +52,7 @@ class Layer(Declared):
         self._stream: int | None = None  # seed of what it draws when it is used alone
         self._passes = 0  # in training, when it is used alone
         self._alone: Segment | None = None
+        self._in_shape: Shape | None = None
 
     def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
         """The packed layers of this width; what each kind of layer says for itself."""
@@ -66,6 +71,10 @@ class Layer(Declared):
     def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
         """Name -> shape of each parameter of a layer of this width, in the flat order."""
         return {}
+
+    def shape_after(self, shape: Shape) -> Shape:
+        """Shape of the outputs for a shape of the inputs; ValueError where that does not fit."""
+        return shape
 
     def preset(self, values: dict[str, Array]) -> None:
         """Values to be taken when the layer is built."""
@@ -89,7 +98,25 @@ class Layer(Declared):
     @property
     def n_out(self) -> int | None:
         """Outputs, or None if not known yet."""
-        return self.n_in
+        return None if self.out_shape is None else prod(self.out_shape)
+
+    @property
+    def in_shape(self) -> Shape | None:
+        """Shape of an input: (n,) or (channels, height, width); None before it is built."""
+        return self._in_shape
+
+    @property
+    def out_shape(self) -> Shape | None:
+        """Likewise, of an output."""
+        return None if self._in_shape is None else self.shape_after(self._in_shape)
+
+    def _at(self) -> Shape:
+        """The shape that the layer is built for."""
+        assert self._in_shape is not None
+        return self._in_shape
+
+    def _width_after(self) -> int:
+        return prod(self.shape_after(self._at()))
 
     @property
     def dtype(self) -> str | None:
@@ -123,7 +150,7 @@ class Layer(Declared):
 
     def build(
         self,
-        n_in: int | None = None,
+        n_in: int | Shape | None = None,
         dtype: str = "float32",
         rng: Generator | int | None = None,
         followed_by: str = "identity",
@@ -134,8 +161,8 @@ class Layer(Declared):
 
         Parameters
         ----------
-        n_in : int, optional
-            Inputs; may be left out for `Dense`.
+        n_in : int or (int, int, int), optional
+            Inputs, or (channels, height, width); may be left out for `Dense`.
         dtype : {"float32", "float64"}
         rng : numpy.random.Generator or int, optional
             Source of the initial values, or a seed for one; fresh if None.
@@ -149,16 +176,14 @@ class Layer(Declared):
             Itself.
         """
         dtype = checks.float_dtype(dtype)
-        width = self.n_in if n_in is None else checks.positive_int(n_in, "n_in")
-        if width is None:
-            raise ValueError(f"n_in is None; expected the width of {self!r}")
-        if self.n_in not in (None, width):
-            raise ValueError(f"n_in is {width}; expected {self.n_in}, as {self!r} has")
+        shape = self._shape_for(n_in)
         if self.core is not None:
             if self.core.dtype != dtype:
                 raise ValueError(f"dtype is {dtype}; expected {self.core.dtype}, as {self!r} has")
             return self
-        cores = self._make(width, dtype)
+        self.shape_after(shape)
+        self._in_shape = shape
+        cores = self._make(prod(shape), dtype)
         core = cores[0]
         missing = [name for name in core.shapes if name not in self._pending]
         generator = make_generator(rng) if missing else None
@@ -173,45 +198,65 @@ class Layer(Declared):
             self._stream = _stream_from(rng)
         return self
 
+    def _shape_for(self, n_in: int | Shape | None) -> Shape:
+        """The shape that it is built for, checked."""
+        if n_in is not None:
+            shape = as_shape(n_in, "n_in")
+        elif self._in_shape is not None:
+            shape = self._in_shape
+        elif self.n_in is not None:
+            shape = (self.n_in,)
+        else:
+            raise ValueError(f"n_in is None; expected the width of {self!r}")
+        if self._in_shape not in (None, shape) or self.n_in not in (None, prod(shape)):
+            expected = self.n_in if self._in_shape is None else plain(self._in_shape)
+            raise ValueError(f"n_in is {plain(shape)}; expected {expected}, as {self!r} has")
+        return shape
+
     def forward(self, x: ArrayLike, training: bool = False) -> Array:
         """Outputs of a batch; what ``backward`` needs is kept.
 
         Parameters
         ----------
-        x : array_like of shape (batch, n_in)
+        x : array_like of shape (batch, n_in) or (batch, channels, height, width)
             A layer that is not built yet takes its type from x, float32 unless x is float64.
         training : bool, default False
             Whether `Dropout` drops and `RReLU` draws.
 
         Returns
         -------
-        ndarray of shape (batch, n_out)
+        ndarray of shape (batch, n_out) or (batch, channels, height, width)
         """
         if self.core is None:
             a = checks.as_array(x, "x")
-            rows = checks.as_rows(a, "x", "float64", self.n_in, finite=False)
-            self.build(rows.shape[1], checks.dtype_for(a))
+            if a.ndim == 4:
+                self.build(a.shape[1:], checks.dtype_for(a))
+            else:
+                rows = checks.as_rows(a, "x", "float64", self.n_in, finite=False)
+                self.build(rows.shape[1], checks.dtype_for(a))
         if self._alone is None:
             self._alone = Segment([self], seed=self._stream or 0)
-        y = self._alone.forward(x, training, self._passes)
+        rows = checks.as_rows(x, "x", self.built().dtype, self._at(), finite=False)
+        y = self._alone.forward(rows, training, self._passes)
         self._passes += training
-        return y
+        return shaped(y, self.out_shape)
 
     def backward(self, dy: ArrayLike) -> Array:
         """dL/dx of the last ``forward``; dL/dw and dL/db are kept as gradients.
 
         Parameters
         ----------
-        dy : array_like of shape (batch, n_out)
+        dy : array_like of the shape of the outputs
             dL/dy.
 
         Returns
         -------
-        ndarray of shape (batch, n_in)
+        ndarray of the shape of the inputs
         """
         if self._alone is None:
             raise RuntimeError(f"backward of {self!r} before forward")
-        return self._alone.backward(dy)
+        rows = checks.as_rows(dy, "dy", self.built().dtype, self.out_shape, finite=False)
+        return shaped(self._alone.backward(rows), self._in_shape)
 
     def parameters(self) -> dict[str, Array]:
         """Name -> read-only copy of each parameter, in the order of the flat vector."""
@@ -244,8 +289,7 @@ class Layer(Declared):
         return self.core
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
-        return f"{type(self).__name__}({settings})"
+        return f"{type(self).__name__}({short(self.config())})"
 
     def __getstate__(self) -> dict[str, Any]:
         state = {k: v for k, v in vars(self).items() if k not in ("_cores", "_alone")}
@@ -323,11 +367,3 @@ def own_gradients(layer: Any) -> dict[str, Array]:
     if missing:
         raise ValueError(f"gradients() of {layer!r} has no {missing[0]!r}")
     return {name: gradients[name] for name in parameters}
-
-
-def width_after(layer: Any, n_in: int | None) -> int | None:
-    """Width behind a layer of any kind; None while it depends on a width not known."""
-    n_out = getattr(layer, "n_out", None)
-    if callable(n_out):
-        return None if n_in is None else checks.positive_int(n_out(n_in), f"n_out of {layer!r}")
-    return n_in if n_out is None else int(n_out)

@@ -18,14 +18,15 @@ class Flat:
 
     Parameters
     ----------
-    parts : sequence of Segment or layer in Python
+    parts : sequence of Segment and InPython
     dtype : {"float32", "float64"}
     """
 
     def __init__(self, parts: Sequence[Any], dtype: str) -> None:
         self.dtype = dtype
         self.blocks = [
-            _core.LayerList(part.cores) if isinstance(part, Segment) else part for part in parts
+            _core.LayerList(part.cores) if isinstance(part, Segment) else part.layer
+            for part in parts
         ]
 
     def join(self) -> None:

@@ -6,13 +6,29 @@ from typing import Any, TypeVar
 
 from .activations import KINDS
 from .base import Layer
+from .conv import Conv2D
 from .dense import Dense
 from .dropout import Dropout
+from .pooling import AvgPool2D, MaxPool2D
 from .prelu import PReLU
+from .reshape import Flatten, Reshape
 from .rrelu import RReLU
+from .weighted import Weighted
 
 _BUILT_IN: dict[str, type[Layer]] = {
-    kind.__name__: kind for kind in (Dense, Dropout, PReLU, RReLU, *KINDS.values())
+    kind.__name__: kind
+    for kind in (
+        Dense,
+        Conv2D,
+        MaxPool2D,
+        AvgPool2D,
+        Reshape,
+        Flatten,
+        Dropout,
+        PReLU,
+        RReLU,
+        *KINDS.values(),
+    )
 }
 _REGISTERED: dict[str, type[Any]] = {}
 
@@ -61,9 +77,9 @@ def from_config(config: dict[str, Any]) -> Any:
     """The layer that `to_config` described, not built; ValueError or TypeError if none."""
     arguments = dict(config)
     name = arguments.pop("class", None)
-    if name == "Dense":
-        return Dense.from_config(arguments)
     kinds = {**_BUILT_IN, **_REGISTERED}
     if name not in kinds:
         raise ValueError(f"unknown layer class {name!r}; see cmlp.register_layer")
+    if issubclass(kinds[name], Weighted):
+        return kinds[name].from_config(arguments)
     return kinds[name](**arguments)

@@ -121,7 +121,7 @@ def check(
     their mean, as wherever all the data are at hand.  With the ``scale`` of all weights these are
     some of the samples, and their weights are divided by the mean of all.
     """
-    rows = net.preprocessing.rows(x, prefix + "x", net.dtype, net.n_in)
+    rows = net.preprocessing.rows(x, prefix + "x", net.dtype, net.in_shape)
     if not relative or scale is not None:
         _check_class_weight(loss)
     target = check_targets(net, loss, classes, y, prefix)
@@ -141,7 +141,9 @@ def check(
 def check_targets(
     net: Sequential, loss: Any, classes: Array | None, y: ArrayLike, prefix: str
 ) -> Array:
-    """Targets as the core takes them."""
+    """Targets as the core takes them: labels, or rows of numbers."""
+    if net.out_shape is not None and len(net.out_shape) == 3 and np.ndim(y) == 4:
+        y = checks.as_rows(y, prefix + "y", net.dtype, net.out_shape)
     if net.preprocessing.targets is not None:
         _check_regression(loss)
         y = net.preprocessing.standardised(y, prefix + "y")

@@ -125,8 +125,8 @@ static void gradient(const op *o, const span *s, const gradient_args *g)
 }
 
 /* Writes a block of the weights into their transpose: (out, in, u, t) goes to (in, out, -u, -t). */
-static void transpose(const cmlp_kernels *k, const cmlp_layer_spec *spec, const part_layout *part,
-                      const cmlp_block *b, const part_memory *m)
+static void turn(const cmlp_kernels *k, const cmlp_layer_spec *spec, const part_layout *part,
+                 const cmlp_block *b, const part_memory *m)
 {
     size_t taps = spec->kernel[0] * spec->kernel[1];
     for (size_t c = b->c0; c < b->c1; c++)
@@ -141,6 +141,7 @@ const layer_kind cmlp_conv_kind = {
     .name = "conv",
     .is_sound = cmlp_window_is_sound,
     .shape = cmlp_window_shape,
+    .has_shapes = 1,
     .parts = parts,
     .pack_parts = pack_parts,
     .takes_activation = 1,
@@ -156,5 +157,5 @@ const layer_kind cmlp_conv_kind = {
     .derive = cmlp_derive_planes,
     .backward = backward,
     .gradient = gradient,
-    .transpose = transpose,
+    .turn = turn,
 };

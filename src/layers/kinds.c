@@ -78,8 +78,8 @@ void cmlp_refresh_block(const layer_kind *kind, const cmlp_kernels *k, const cml
 {
     if (!m->transpose)
         return;
-    if (kind->transpose)
-        kind->transpose(k, spec, part, b, m);
+    if (kind->turn)
+        kind->turn(k, spec, part, b, m);
     else
         cmlp_transpose_block(k, &part->panels, &part->turned, b, m->value, m->transpose);
 }

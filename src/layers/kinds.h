@@ -96,6 +96,7 @@ typedef struct {
     int in_place; /* y may be x, whose leading dimension it then has */
     int uses_transpose; /* backward reads its first part transposed */
     int whole_rows;       /* a gradient's blocks must have all rows of a part */
+    int has_shapes; /* spec.in and spec.out say them */
     int spatial;          /* works on planes, a sample a lane: layers/planes.h */
     int uses_fused; /* a loss may take its activation on itself */
     int rectifies; /* to a loss its output is a rectifier's, whatever the activation field says */
@@ -113,8 +114,8 @@ typedef struct {
     void (*backward)(const op *o, const pass *p, const region *r, const op_rows *a);
     void (*gradient)(const op *o, const span *s, const gradient_args *g); /* NULL: no parts */
     /* Brings a block of the first part's transpose up to date; NULL: that of a product's weights. */
-    void (*transpose)(const cmlp_kernels *k, const cmlp_layer_spec *spec, const part_layout *part,
-                      const cmlp_block *b, const part_memory *m);
+    void (*turn)(const cmlp_kernels *k, const cmlp_layer_spec *spec, const part_layout *part,
+                 const cmlp_block *b, const part_memory *m);
 } layer_kind;
 
 struct op {

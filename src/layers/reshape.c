@@ -42,6 +42,7 @@ const layer_kind cmlp_reshape_kind = {
     .name = "reshape",
     .is_sound = is_sound,
     .shape = shape,
+    .has_shapes = 1,
     .reads_unpadded = 1,
     .in_place = 1,
     .forward = forward,
