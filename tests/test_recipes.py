@@ -22,6 +22,7 @@ from cmlp import _core, layers, losses, models, optimizers
 from cmlp.export import model as plain
 from cmlp.layers import registry
 from cmlp.layers.activations import KINDS
+from cmlp.layers.window import Window
 
 ROOT = Path(__file__).parents[1]
 NAMES = list(_core.activations())
@@ -290,8 +291,8 @@ WITHOUT_EXPORT = ["conv", "max_pool", "average_pool", "reshape"]
 
 
 def n_in_of(layer):
-    """What any layer can be built for: planes, and for the one that takes none a number."""
-    return 3 if isinstance(layer, cmlp.Dense) else (1, 1, 3)
+    """What the layer can be built for: planes, and for those that take none a number."""
+    return (1, 1, 3) if isinstance(layer, Window) else 3
 
 
 @pytest.mark.parametrize("layer", [cmlp.Conv2D(1, 2, 2), cmlp.MaxPool2D(2)], ids=repr)

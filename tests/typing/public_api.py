@@ -64,6 +64,28 @@ class Twice(cmlp.Layer):
         return 2 * np.asarray(dy)
 
 
+def layers_of_images() -> None:
+    conv = cmlp.Conv2D(1, 2, (2, 1), stride=1, padding="same", bias=True, activation="relu")
+    net = cmlp.Sequential(
+        conv,
+        cmlp.MaxPool2D(2, stride=(1, 2), padding=1, ceil_mode=True),
+        cmlp.AvgPool2D((1, 2)),
+        cmlp.Flatten(),
+        cmlp.Reshape(6),
+        n_in=(1, 2, 2),
+    )
+    assert_type((conv.channels_in, conv.channels_out), tuple[int, int])
+    assert_type((conv.kernel, conv.stride), tuple[tuple[int, int], tuple[int, int]])
+    assert_type(conv.padding, tuple[int, int] | str)
+    assert_type(
+        (net.in_shape, net.out_shape), tuple[tuple[int, ...] | None, tuple[int, ...] | None]
+    )
+    assert_type(conv.weight, Array)
+    assert_type(net.predict(np.ones((5, 1, 2, 2))), Array)
+    again = cmlp.Sequential(cmlp.Reshape((1, 2, 2)), cmlp.Flatten(), n_in=None)
+    assert_type(again.n_in, int | None)
+
+
 def every_layer() -> None:
     rows: list[cmlp.Layer] = [
         cmlp.Dense(3, 4, weight_init=cmlp.He("uniform"), bias_init=initializers.Zeros()),
@@ -73,12 +95,6 @@ def every_layer() -> None:
         cmlp.ReLU(),
         cmlp.LeakyReLU(0.1),
         cmlp.PReLU(init=0.2),
-        cmlp.Reshape((1, 2, 2)),
-        cmlp.Conv2D(1, 2, (2, 1), stride=1, padding="same", bias=False, activation="relu"),
-        cmlp.MaxPool2D(2, stride=(1, 2), padding=1, ceil_mode=True),
-        cmlp.AvgPool2D((1, 2)),
-        cmlp.Flatten(),
-        cmlp.Reshape(4),
         cmlp.RReLU(0.1, 0.2),
         cmlp.ELU(alpha=0.5),
         cmlp.GELU(),
