@@ -149,7 +149,7 @@ def test_copies_share_nothing():
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: _core.Layer("nothing", 2, 2), ValueError, "^kind is 'nothing'; expected one of dense"),
+        (lambda: _core.Layer("no", 2, 2), ValueError, "^kind is 'no'; expected one of dense"),
         (lambda: _core.Layer("dense", 0, 2), ValueError, "^n_in is 0"),
         (lambda: _core.Layer("dense", 2, -1), ValueError, "^n_out is -1"),
         (lambda: _core.Layer("dense", 2**50, 2), ValueError, "^n_in"),
