@@ -167,6 +167,7 @@ cdef extern from "cmlp.h" nogil:
         int (*poll)(void *ctx) noexcept nogil
         void *poll_ctx
         int held
+        const int *pause
     cmlp_status cmlp_plan_new(const cmlp_plan_spec *spec, cmlp_layer **layers, size_t n_layers,
                               cmlp_optimizer *opt, cmlp_plan **out)
     cmlp_status cmlp_plan_like(const cmlp_plan *like, uint64_t seed, cmlp_layer **layers, size_t n_layers,

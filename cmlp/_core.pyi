@@ -159,7 +159,23 @@ class Hold:
 
     def __init__(self, layers: Iterable[object]) -> None: ...
     def __enter__(self) -> Self: ...
+    def take(self) -> None:
+        """Let this thread train the layers, and no other."""
+    def rest(self) -> None:
+        """Let no thread train the layers until one takes them."""
     def __exit__(self, *error: object) -> None: ...
+
+@final
+class Pause:
+    """Keeps fit from going further than the step under way while a ``with`` statement runs.
+
+    Any number of threads may be in one at once.
+    """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+    @property
+    def is_asked(self) -> bool: ...
 
 @final
 class Cursor:
@@ -231,6 +247,7 @@ class Plan:
         max_steps: int | None = None,
         order: NDArray[np.int64] | None = None,
         window: tuple[int, int] | None = None,
+        pause: Pause | None = None,
     ) -> tuple[NDArray[np.float64], str]:
         """Run epochs (from where the plan stands) without the GIL.
 
@@ -241,7 +258,8 @@ class Plan:
         window: (first, epoch_rows): the samples, or with an order (1, m) the m that it names, are
         those from number ``first`` on of an epoch of epoch_rows, whole minibatches up to its end;
         epochs is 1, the end of the window is a pause.
-        Returns the mean loss of each epoch finished and "done", "paused" (max_steps reached) or
+        pause: asked by another thread, it pauses after the step under way.
+        Returns the mean loss of each epoch finished and "done", "paused" (max_steps or pause) or
         "diverged" (parameters of the last good epoch, or of the start, are put back).  Signals are
         handled every 50 ms: KeyboardInterrupt leaves the plan between two steps.  A second fit on
         the same layers at once raises RuntimeError.

@@ -437,6 +437,14 @@ cdef class Hold:
             HELD[id(layer)] = PyThread_get_thread_ident()
         return self
 
+    def take(self):
+        for layer in self.layers:
+            HELD[id(layer)] = PyThread_get_thread_ident()
+
+    def rest(self):
+        for layer in self.layers:
+            HELD[id(layer)] = 0
+
     def __exit__(self, *error):
         for layer in self.layers:
             HELD.pop(id(layer), None)

@@ -38,6 +38,23 @@ cdef class Cursor:
 
 
 @cython.final
+@cython.auto_pickle(False)
+cdef class Pause:
+    cdef int waiting
+
+    def __enter__(self):
+        self.waiting += 1  # under the GIL; fit reads it without
+        return self
+
+    def __exit__(self, *error):
+        self.waiting -= 1
+
+    @property
+    def is_asked(self):
+        return self.waiting > 0
+
+
+@cython.final
 cdef class Plan:
     cdef cmlp_plan *ptr
     cdef LayerList of
@@ -146,7 +163,7 @@ cdef class Plan:
         return check_not_held(self.of.layers)
 
     def fit(self, x, y, sample_weight, epochs, bint shuffle, lr, momentum=None, max_steps=None,
-            order=None, window=None):
+            order=None, window=None, Pause pause=None):
         cdef cmlp_data data
         cdef cmlp_run run
         cdef cmlp_status status
@@ -194,6 +211,7 @@ cdef class Plan:
             norms = new_array(cnp.NPY_FLOAT64, epochs)
             run.norms = <double *>cnp.PyArray_DATA(<cnp.ndarray>norms)
         run.poll, run.poll_ctx, run.held = poll_signals, <void *>errors, 0
+        run.pause = NULL if pause is None else &pause.waiting
         self.check_ready()
         cursor.enter(cmlp_plan_cursor(self.ptr))
         with nogil:

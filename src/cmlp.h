@@ -326,6 +326,7 @@ typedef struct {
     int (*poll)(void *ctx); /* called by the calling thread about every 50 ms; not 0: stop */
     void *poll_ctx;
     int held; /* not 0: the caller holds the layers (cmlp_layers_hold) */
+    const int *pause; /* or NULL: another thread sets it to not 0 to pause the run after the step under way */
 } cmlp_run;
 
 /* optimizer may be NULL: such a plan only computes (forward, backward, predict). */

@@ -22,6 +22,9 @@ static int finite_parameters(const cmlp_plan *plan)
 static void shuffle(fit *f, uint64_t epoch)
 {
     cmlp_plan *plan = f->plan;
+    if (plan->ordered == f->data->n && plan->ordered_epoch == epoch) /* the run before paused in it */
+        return;
+    plan->ordered = 0;
     for (size_t i = 0; i < f->data->n; i++)
         plan->order[i] = (int64_t)i;
     for (size_t end = f->data->n; end && !is_stopped(&f->poll);) {
@@ -31,6 +34,8 @@ static void shuffle(fit *f, uint64_t epoch)
         if (end)
             poll_caller(&f->poll);
     }
+    if (!is_stopped(&f->poll))
+        plan->ordered = f->data->n, plan->ordered_epoch = epoch;
 }
 
 static double value_at(const double *values, size_t n, uint64_t step)
@@ -130,9 +135,12 @@ static void fit_share(void *ctx, int thread, int n_threads)
         cmlp_step_rows(&st);
         if (thread == 0 && done % plan->layout->poll_every == 0)
             poll_caller(&f->poll);
-        if (thread == 0)
+        if (thread == 0) {
             f->stopped = is_stopped(&f->poll);
+            f->pausing = run->pause && __atomic_load_n(run->pause, __ATOMIC_RELAXED);
+        }
         cmlp_wait(&plan->barrier, n_threads);
+        int pausing = f->pausing;
         double loss = batch_loss(&st);
         /* A step that was stopped, or whose loss is not a number, changes nothing. */
         if (f->stopped)
@@ -156,7 +164,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
         epoch_begins = advance(f, loss, &at);
         if (epoch_begins)
             finish_epoch(f, &at, thread);
-        if (at.epoch < f->end_epoch && is_over(f, done, &at))
+        if (at.epoch < f->end_epoch && (pausing || is_over(f, done, &at)))
             status = CMLP_PAUSED;
     }
     if (thread == 0)
@@ -174,7 +182,7 @@ static cmlp_status prepare_fit(cmlp_plan *plan, const fit *f)
     }
     if (f->shuffled && plan->order_size < f->data->n) {
         free(plan->order);
-        plan->order_size = 0;
+        plan->order_size = plan->ordered = 0;
         plan->order = malloc(f->data->n * sizeof *plan->order);
         if (!plan->order)
             return cmlp_no_memory();

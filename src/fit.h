@@ -17,7 +17,7 @@ typedef struct {
     double loss;                 /* of the last step */
     double norm_sum;             /* of the squares of all weights, over the steps of this epoch */
     poller poll;
-    int stopped;                 /* what poll.stop says, written only while the others wait */
+    int stopped, pausing;        /* what poll.stop and run->pause say, written only while the others wait */
     cmlp_status status;
 } fit;
 

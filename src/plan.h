@@ -22,6 +22,8 @@ struct cmlp_plan {
     uint64_t kept_steps;     /* and the optimizer's steps there, plus one; 0: at no such place */
     int64_t *order;
     size_t order_size;
+    size_t ordered;         /* samples that `order` has shuffled; 0: none yet */
+    uint64_t ordered_epoch; /* for this epoch */
     cmlp_cursor cursor;
     cmlp_barrier barrier;
     size_t forward_rows; /* rows of the last forward, for backward */

@@ -141,6 +141,7 @@ class EstimatorLoop(CompiledLoop):
         lr: Rate,
         momentum: Array | None,
         max_steps: int | None,
+        pause: _core.Pause | None = None,
     ) -> tuple[list[float], str]:
         assert isinstance(data, Data)
         n_steps = -(-len(data) // self.batch_size)
@@ -149,7 +150,16 @@ class EstimatorLoop(CompiledLoop):
             order = self.order.of_epochs(self.plan.cursor.epoch, epochs)
         self.running.set_options(self.optimizer.options_for(data.unit))
         losses, status = self.plan.fit(
-            data.x, data.y, data.weight, epochs, False, lr, momentum, max_steps, order
+            data.x,
+            data.y,
+            data.weight,
+            epochs,
+            False,
+            lr,
+            momentum,
+            max_steps,
+            order,
+            pause=pause,
         )
         losses = self.scale.factor * losses
         if self.plan.keep_norms:

@@ -3,9 +3,10 @@
 `state` is what training is made of and where it stands, which all others share: `trainer` adds
 what users call; `fit` is one call of its method of that name; `loops` goes through the minibatches,
 compiled or step by step; `lbfgs` is the one optimizer that has no minibatches; `checkpoint` writes
-and reads the state; `data` checks samples, `parts` what goes together.  Of the package this
-imports nets, layers, losses, optimizers, schedules, pictures and the model files of `export`;
-models, estimators and the command line import this.
+and reads the state; `data` checks samples, `parts` what goes together.  `session` leads a training
+by steps: `pace` is how far and whose turn it is, `snapshot` how it stood, `changes` what may
+change.  Of the package this imports nets, layers, losses, optimizers, schedules, pictures and the
+model files of `export`; models, estimators and the command line import this.
 """
 
 from .callbacks import (
@@ -18,6 +19,8 @@ from .callbacks import (
 )
 from .history import History
 from .restarts import Restarts, best_of
+from .session import Session
+from .snapshot import Snapshot
 from .trainer import Trainer
 
 __all__ = [
@@ -29,6 +32,8 @@ __all__ = [
     "ModelCheckpoint",
     "ProgressBar",
     "Restarts",
+    "Session",
+    "Snapshot",
     "Trainer",
     "best_of",
 ]

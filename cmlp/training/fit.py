@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..checks import Array
 from ..data import Source
 from ..errors import DivergenceError, FormatError, one_line
@@ -157,15 +158,14 @@ class Fit:
 
     def _run(self) -> Call:
         self._started = time.perf_counter()
-        self._take_place()
+        self.take_place()
         self.tell("on_train_begin")
         self._restore_callbacks()
         try:
             self._end_event()
             self.work()
         except KeyboardInterrupt:
-            self.trainer.history.mark_interrupted()
-            self._add_unseen()
+            self.note_interruption()
             raise
         finally:
             if any(_listens(callback, "on_train_end") for callback in self.callbacks):
@@ -180,7 +180,7 @@ class Fit:
             if cursor.step_in_epoch == 0 and not self._begun:
                 self._announce("on_epoch_begin")
             self._begun = False
-            self._advance()
+            self.advance()
 
     def _finished(self) -> Call:
         """The record of a call that nothing is left of but what lasts."""
@@ -192,7 +192,7 @@ class Fit:
 
     # ---- going on ----
 
-    def _take_place(self) -> None:
+    def take_place(self) -> None:
         """Stand where the call that goes on was, or at the beginning of an epoch."""
         trainer, saved = self.trainer, self._resumed
         self.first_epoch = trainer.epoch if saved is None else saved.first_epoch
@@ -236,12 +236,17 @@ class Fit:
 
     # ---- epochs ----
 
-    def _advance(self) -> None:
-        """Train up to the next event: the end of epochs, or what callbacks want within them."""
+    def advance(self, most: int | None = None, pause: _core.Pause | None = None) -> None:
+        """Train up to the next event: the end of epochs, or what callbacks want within them.
+
+        ``most`` steps at most; ``pause`` ends it after the step under way.
+        """
         trainer, cursor = self.trainer, self.trainer.cursor
         epoch, step = cursor.epoch, cursor.step_in_epoch
         epochs, max_steps = self.stretch(self.last_epoch - epoch)
         n_steps = epochs * self.steps_per_epoch - step
+        if most is not None:
+            max_steps = most if max_steps is None else min(most, max_steps)
         if max_steps is not None:
             n_steps = min(n_steps, max_steps)
         lr, momentum = trainer.rates(n_steps), trainer.momenta(n_steps)
@@ -249,9 +254,10 @@ class Fit:
         if self._source is not None:
             self._source.blocks.check_unchanged()
         start = time.perf_counter()
-        losses, status = loop.run(self.data, epochs, self.shuffle, lr, momentum, max_steps)
+        losses, status = loop.run(self.data, epochs, self.shuffle, lr, momentum, max_steps, pause)
         elapsed = time.perf_counter() - start
-        self._rate = n_steps / max(elapsed, 1e-9)
+        done = (cursor.epoch - epoch) * self.steps_per_epoch + cursor.step_in_epoch - step
+        self._rate = done / max(elapsed, 1e-9)
         self._seconds += elapsed
         if losses:
             rates = self._last_rates(lr, len(losses), step)
@@ -317,9 +323,10 @@ class Fit:
         row: Row = {name: column[-1] for name, column in columns.items()}
         self._announce("on_epoch_end", row)
 
-    def _add_unseen(self) -> None:
-        """Rows for epochs that were finished when Ctrl-C came; their losses are not known."""
+    def note_interruption(self) -> None:
+        """Mark the history; epochs that Ctrl-C found finished get rows, without their losses."""
         history = self.trainer.history
+        history.mark_interrupted()
         n = len(history)
         seen = int(history["epoch"][n - 1]) if n else self.first_epoch
         for epoch in range(seen, self.trainer.epoch):

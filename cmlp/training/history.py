@@ -60,6 +60,13 @@ class History:
             column[self._n :] = [float("nan")] * n if found is None else found
         self._n += n
 
+    def head(self, n: int) -> History:
+        """A copy of the first ``n`` rows."""
+        history = History()
+        if n:
+            history.extend({name: column[:n] for name, column in self._columns.items()})
+        return history
+
     def __len__(self) -> int:
         return self._n
 

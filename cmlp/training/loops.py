@@ -57,6 +57,7 @@ class Loop(Protocol):
         lr: Rate,
         momentum: Array | None,
         max_steps: int | None,
+        pause: _core.Pause | None = None,
     ) -> tuple[list[float], str]:
         """Epochs from the cursor on; their mean losses, and "done", "paused" or "diverged"."""
 
@@ -108,24 +109,31 @@ class CompiledLoop:
         lr: Rate,
         momentum: Array | None,
         max_steps: int | None,
+        pause: _core.Pause | None = None,
     ) -> tuple[list[float], str]:
         self.running.set_options(self.optimizer.options_for(data.unit))
         if isinstance(data, Stream):
-            return self._run_epoch(data, shuffle, lr, momentum, max_steps)
+            return self._run_epoch(data, shuffle, lr, momentum, max_steps, pause)
         losses, status = self.plan.fit(
-            data.x, data.y, data.weight, epochs, shuffle, lr, momentum, max_steps
+            data.x, data.y, data.weight, epochs, shuffle, lr, momentum, max_steps, pause=pause
         )
         return losses.tolist(), status
 
     def _run_epoch(
-        self, data: Stream, shuffle: bool, lr: Rate, momentum: Array | None, max_steps: int | None
+        self,
+        data: Stream,
+        shuffle: bool,
+        lr: Rate,
+        momentum: Array | None,
+        max_steps: int | None,
+        pause: _core.Pause | None,
     ) -> tuple[list[float], str]:
         """The rest of an epoch, window after window."""
         cursor = self.plan.cursor
         begun, epoch = cursor.step_count, cursor.epoch
         while True:
             done = cursor.step_count - begun
-            if done == max_steps:
+            if done == max_steps or (done and pause is not None and pause.is_asked):
                 return [], "paused"
             row = cursor.step_in_epoch * self.batch_size
             window = data.window(epoch, row, self.batch_size, shuffle, self.seed)
@@ -135,7 +143,7 @@ class CompiledLoop:
                 lr if isinstance(lr, float) else lr[done:],
                 None if momentum is None else momentum[done:],
                 None if max_steps is None else max_steps - done,
-                window.order[np.newaxis], (window.first, len(data)),
+                window.order[np.newaxis], (window.first, len(data)), pause,
             )  # fmt: skip
             if status != "paused":
                 return losses.tolist(), status
@@ -163,6 +171,7 @@ class PythonLoop:
         lr: Rate,
         momentum: Array | None,
         max_steps: int | None,
+        pause: _core.Pause | None = None,
     ) -> tuple[list[float], str]:
         losses: list[float] = []
         cursor, done = self.cursor, 0
@@ -171,7 +180,7 @@ class PythonLoop:
                 self._good = self.net.get_flat()
             minibatch = self._minibatches(data, shuffle)
             for start in range(cursor.step_in_epoch * self.batch_size, len(data), self.batch_size):
-                if done == max_steps:
+                if done == max_steps or (done and pause is not None and pause.is_asked):
                     return losses, "paused"
                 part = minibatch(start)
                 loss = self.step(part, _at(lr, done), None if momentum is None else momentum[done])
@@ -290,15 +299,9 @@ class Gradients:
         ``draw`` is the number by which dropout draws, in compiled training that of the step.
         """
         y = run_forward(self.parts, data.x, True, draw)
-        if self.in_core:
-            dy, loss = self.loss.gradient(y, data.y, data.weight)
-        else:
-            loss, dy = self.loss.forward(y, data.y, data.weight), self.loss.backward()
-            dy = checks.as_float(dy, f"dy of {self.loss!r}", y.dtype.name, finite=False)
-            if dy.shape != y.shape:
-                raise ValueError(f"dy of {self.loss!r} has shape {dy.shape}; expected {y.shape}")
+        loss, dy = loss_and_dy(self.loss, y, data)
         run_backward(self.parts, dy, need_dx=False)
-        return float(loss)
+        return loss
 
     def deltas(self) -> list[float]:
         """Norm of dL/du of each layer in the last ``compute``; NaN for layers in Python."""
@@ -306,6 +309,18 @@ class Gradients:
         for part in self.parts:
             found += part.deltas() if isinstance(part, Segment) else [float("nan")]
         return found
+
+
+def loss_and_dy(loss: Any, y: Array, data: Data) -> tuple[float, Array]:
+    """The mean loss of outputs, logits where the loss takes them, and its gradient by them."""
+    if in_core(loss):
+        dy, value = loss.gradient(y, data.y, data.weight)
+        return float(value), dy
+    value, dy = loss.forward(y, data.y, data.weight), loss.backward()
+    dy = checks.as_float(dy, f"dy of {loss!r}", y.dtype.name, finite=False)
+    if dy.shape != y.shape:
+        raise ValueError(f"dy of {loss!r} has shape {dy.shape}; expected {y.shape}")
+    return float(value), dy
 
 
 def _at(lr: Rate, i: int) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -211,10 +212,19 @@ class TrainState:
         cores = [core for layer in layers if isinstance(layer, Layer) for core in layer.cores]
         return _core.Hold([*cores, *(la for la in layers if not isinstance(la, Layer))])
 
-    def begin_call(self, fitting: Progress, history: History) -> None:
-        """Be in a call of ``fit`` from now on."""
-        self._history, self._thread = history, threading.get_ident()
+    def begin_call(self, fitting: Progress, history: History, rests: bool = False) -> None:
+        """Be in a call of ``fit`` from now on; ``rests``: between two steps, in no thread yet."""
+        self._history, self._thread = history, None if rests else threading.get_ident()
         self._fitting, self._goes_on = fitting, False
+
+    @contextmanager
+    def in_this_thread(self) -> Iterator[None]:
+        """Let this thread alone make copies and checkpoints while a ``with`` statement runs."""
+        before, self._thread = self._thread, threading.get_ident()
+        try:
+            yield
+        finally:
+            self._thread = before
 
     def end_call(self, call: Call) -> None:
         """Be in no call of ``fit`` any more; ``call`` is the one that has ended."""
@@ -228,6 +238,7 @@ class TrainState:
             cursor.epoch, cursor.step_in_epoch, cursor.step_count,
         )  # fmt: skip
         to.loss_sum = cursor.loss_sum
+        self.forget_plans()  # they know how the epoch began that they were in
 
     def take_classes(self, classes: Array | None, names: tuple[str, ...] | None) -> None:
         """Give the net what it gets by being trained: its classes, names of features, its link."""
@@ -239,7 +250,7 @@ class TrainState:
 
     def check_same_thread(self) -> None:
         """Refuse to look at a training that another thread is in the middle of."""
-        if self._fitting is not None and self._thread != threading.get_ident():
+        if self._fitting is not None and self._thread not in (None, threading.get_ident()):
             raise RuntimeError(
                 "the net is being trained by another thread; copies and checkpoints are made "
                 "between two steps, by a callback"

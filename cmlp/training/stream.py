@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import checks
 from ..checks import Array
@@ -126,6 +127,31 @@ class Stream:
 
 
 Samples = Data | Stream
+
+
+def samples_for(
+    net: Sequential,
+    loss: Any,
+    known: Array | None,
+    x: ArrayLike | Source,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    validation: data.Validation,
+    seed: int,
+) -> tuple[Samples, Data | None, Array | None]:
+    """What is trained and validated on by arguments of ``fit``, and the classes of the labels."""
+    if isinstance(x, Source):
+        if y is not None or sample_weight is not None:
+            raise TypeError("y or sample_weight is given; expected neither with a source")
+        if isinstance(validation, float):
+            raise TypeError(f"validation is {validation}; expected data, as x is a source")
+        samples, classes = open_source(x, net, loss, known)
+        return samples, data.check_validation(net, loss, classes, validation), classes
+    if y is None:
+        raise TypeError("y is None; expected labels or numbers, as x is not a cmlp.data.Source")
+    classes = data.classes_for(net, loss, known, y)
+    found = data.check(net, loss, classes, x, y, sample_weight)
+    return *data.divide(net, loss, classes, found, validation, seed), classes
 
 
 def open_source(

@@ -26,7 +26,7 @@ from .history import History
 from .lbfgs import LbfgsFit
 from .loops import CompiledLoop, Gradients
 from .state import TrainState, check_monitor
-from .stream import Samples, Stream, open_source
+from .stream import Stream, samples_for
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -167,7 +167,9 @@ class Trainer(TrainState):
         if saved is not None:
             checkpoint.check_same(saved, self)
         known = self.net.classes if saved is None else saved.net.classes
-        trained, held_out, classes = self._samples(x, y, sample_weight, validation, known)
+        trained, held_out, classes = samples_for(
+            self.net, self.loss, known, x, y, sample_weight, validation, self.seed
+        )
         source = x if isinstance(x, Source) else None
         if batch_size is None and isinstance(trained, Stream):
             raise TypeError("batch_size is None; expected a number, as x is a source")
@@ -190,29 +192,6 @@ class Trainer(TrainState):
             checkpoint.restore(saved, self)
         self.take_classes(classes, names_of(x))
         return fit
-
-    def _samples(
-        self,
-        x: ArrayLike | Source,
-        y: ArrayLike | None,
-        sample_weight: ArrayLike | None,
-        validation: Validation,
-        known: Array | None,
-    ) -> tuple[Samples, Data | None, Array | None]:
-        """What is trained and validated on, checked, and the classes of the labels."""
-        net, loss = self.net, self.loss
-        if isinstance(x, Source):
-            if y is not None or sample_weight is not None:
-                raise TypeError("y or sample_weight is given; expected neither with a source")
-            if isinstance(validation, float):
-                raise TypeError(f"validation is {validation}; expected data, as x is a source")
-            samples, classes = open_source(x, net, loss, known)
-            return samples, data.check_validation(net, loss, classes, validation), classes
-        if y is None:
-            raise TypeError("y is None; expected labels or numbers, as x is not a cmlp.data.Source")
-        classes = data.classes_for(net, loss, known, y)
-        found = data.check(net, loss, classes, x, y, sample_weight)
-        return *data.divide(net, loss, classes, found, validation, self.seed), classes
 
     def train_step(
         self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None

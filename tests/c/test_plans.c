@@ -78,6 +78,45 @@ static void test_resume(const recipe *r)
     net_free(&whole), net_free(&parts);
 }
 
+static int pause_flag;
+
+static void *pause_at_times(void *ctx)
+{
+    (void)ctx;
+    for (int i = 0; i < 1000; i++)
+        __atomic_store_n(&pause_flag, i % 2, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+/* Paused by another thread, after any step: as in one go. */
+static void test_pause(const recipe *r)
+{
+    static const double lr = 0.01;
+    net whole, parts;
+    double losses[EPOCHS];
+    CHECK(net_new(&whole, r, CMLP_F32, 1, 1) == CMLP_OK, "plan of %s", r->name);
+    CHECK(net_new(&parts, r, CMLP_F32, 2, 1) == CMLP_OK, "plan of %s", r->name);
+    CHECK(fit(&whole, EPOCHS, 0, losses, NULL) == CMLP_OK, "fit of %s", r->name);
+    const cmlp_cursor *cursor = cmlp_plan_cursor(parts.plan);
+    cmlp_data data = net_data(&parts);
+    cmlp_run run = {.shuffle = 1, .lr = &lr, .n_lr = 1, .losses = losses, .pause = &pause_flag};
+    pthread_t other;
+    CHECK(!pthread_create(&other, NULL, pause_at_times, NULL), "a thread");
+    cmlp_status status = CMLP_PAUSED;
+    while (status == CMLP_PAUSED) {
+        uint64_t step = cursor->epoch * r->rows + cursor->step;
+        run.epochs = EPOCHS - cursor->epoch;
+        status = cmlp_fit(parts.plan, &data, &run);
+        CHECK(cursor->epoch * r->rows + cursor->step > step, "%s: a run that is paused makes no step",
+              r->name);
+    }
+    pthread_join(other, NULL);
+    CHECK(status == CMLP_OK && cursor->epoch == EPOCHS, "%s: status %d at epoch %d", r->name, status,
+          (int)cursor->epoch);
+    check_same(&parts, &whole, "training with pauses ends elsewhere");
+    net_free(&whole), net_free(&parts);
+}
+
 /* predict of many rows, of each alone, and forward agree bit for bit. */
 static void test_predict(const recipe *r, cmlp_dtype dtype)
 {
@@ -213,6 +252,7 @@ void test_plans(void)
         test_threads(recipe_at(i), CMLP_F32);
         test_threads(recipe_at(i), CMLP_F64);
         test_resume(recipe_at(i));
+        test_pause(recipe_at(i));
         test_predict(recipe_at(i), CMLP_F32);
         test_predict(recipe_at(i), CMLP_F64);
         test_callers(recipe_at(i));

@@ -294,6 +294,19 @@ def training() -> None:
     trainer.save_checkpoint("training.ckpt")
     assert_type(cmlp.Trainer.load_checkpoint("training.ckpt"), cmlp.Trainer)
 
+    with cmlp.Session(trainer, X, LABELS, batch_size=4, validation=(X, LABELS)) as session:
+        assert_type(session, cmlp.Session)
+        session.advance(3)
+        session.start(steps=9, until=lambda snapshot: snapshot.loss < 0.1)
+        assert_type(session.wait(1.0), bool)
+        snapshot = session.snapshot(X, LABELS)
+        assert_type(snapshot, cmlp.Snapshot)
+        assert_type(snapshot.evaluate(X, LABELS), dict[str, float])
+        assert_type(snapshot.to_net(), cmlp.Sequential)
+        session.set(learning_rate=0.1, decay=0.01)
+        session.edit(0, "weight", (0, 0), 1.0)
+        session.restore(snapshot)
+
     def build(seed: int) -> cmlp.Trainer:
         return cmlp.Trainer(cmlp.Sequential(cmlp.Dense(3, 1), seed=seed), cmlp.SquaredError())
 
