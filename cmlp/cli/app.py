@@ -15,6 +15,7 @@ from ..errors import DivergenceError
 from . import output
 from .apply import evaluate, predict
 from .export import export
+from .page import playground
 from .playground import playground_run
 from .train import train
 
@@ -86,7 +87,7 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, export, playground_run):
+for command in (train, evaluate, predict, export, playground, playground_run):
     app.add_command(command)
 
 

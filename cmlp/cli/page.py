@@ -1,0 +1,40 @@
+"""`cmlp playground`: the live page in the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .. import datasets
+
+_PACKAGES = ("starlette", "uvicorn", "websockets", "anyio", "h11")
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default="any free one",
+    help="Where the page is served, on this machine alone.",
+)  # fmt: skip
+@click.option("--browser/--no-browser", default=True, help="Open it, or only print its address.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), metavar="FILE",
+    help="A table of two inputs and a target to begin with.",
+)  # fmt: skip
+def playground(port: int, browser: bool, data: Path | None) -> None:
+    """Open the live page: experiments with points of the plane, as they are trained.
+
+    The address that is printed is for this machine and this call alone.  Ctrl-C ends it.
+    """
+    try:
+        from ..playground import server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _PACKAGES:
+            raise
+        raise ImportError(
+            f"the page needs more packages: pip install cmlp[playground] ({error})"
+        ) from error
+    from ..playground.points import table_of
+
+    table = None if data is None else table_of(data.name, datasets.load_table(data))
+    server.serve(port, browser, table, tell=click.echo)

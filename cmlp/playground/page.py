@@ -1,0 +1,291 @@
+"""The conversation with one open page of 2D points, and the pace of its training: `Page`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from .. import checks
+from ..errors import FormatError
+from . import messages, points
+from .experiment import DENSITY, THINNED, Experiment
+from .program import program
+from .settings import MOST_LAYERS, MOST_UNITS, Settings
+
+__all__ = ["Page"]
+
+_PERIOD = 1 / 30  # s between frames
+_PAGE_SHARE = 0.5  # of its time that a page may take to draw
+_MOST_UNSEEN = 2  # frames sent and not drawn yet
+_MOST_AT_ONCE = 100  # epochs between frames
+_LONGEST_MESSAGE = 300  # characters of a refusal
+
+
+class Page:
+    """One open page: its commands, and its training, which ends when the page goes.
+
+    A command "name" is carried out by the method `name`, with the other entries of the message as
+    arguments.  What makes no sense is answered by {"is": "refused", "why": text}, and changes
+    nothing.
+
+    The training advances by some epochs thirty times a second, whatever the page does: a picture
+    is made and sent only if the page has drawn those before.
+
+    Parameters
+    ----------
+    socket : WebSocket
+    table : Table, optional
+        Of a file that was named when the server was started.
+    """
+
+    def __init__(self, socket: WebSocket, table: points.Table | None = None) -> None:
+        self._socket = socket
+        self._table = table
+        self._experiment: Experiment | None = None
+        self._points: points.Points | None = None
+        self._turn = asyncio.Lock()  # of commands and training
+        self._playing = asyncio.Event()
+        self._epochs = 5
+        self._stop_epoch: int | None = None
+        self._stop_loss: float | None = None
+        self._unseen = 0
+        self._drawing = 0.0  # s that the page took for the last frame
+        self._commands: dict[str, Callable[..., Any]] = {
+            name: getattr(self, name)
+            for name in (
+                "begin", "change", "play", "pause", "step", "back", "go_to", "edit", "look",
+                "drawn", "table", "program", "save",
+            )
+        }  # fmt: skip
+
+    async def run(self) -> None:
+        """Talk and train until the page goes."""
+        await self._tell(
+            "ready",
+            thumbnails=points.thumbnails(),
+            most_layers=MOST_LAYERS,
+            most_units=MOST_UNITS,
+            density=DENSITY,
+            thinned=THINNED,
+            table=None if self._table is None else self._about_table(self._table),
+        )
+        training = asyncio.create_task(self._train())
+        listening = asyncio.create_task(self._listen())
+        try:
+            await asyncio.wait({training, listening}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (training, listening):
+                task.cancel()
+            ended = await asyncio.gather(training, listening, return_exceptions=True)
+            if self._experiment is not None:
+                self._experiment.close()
+        for error in ended:
+            if isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
+                raise error
+
+    # ---- talking ----
+
+    async def _listen(self) -> None:
+        with suppress(WebSocketDisconnect):
+            while True:
+                await self._obey(await self._socket.receive_text())
+
+    async def _obey(self, text: str) -> None:
+        try:
+            message = messages.read(text)
+            name = message.pop("do")
+            command = self._commands.get(name)
+            if command is None:
+                raise ValueError(f"do is {name!r}; expected one of {', '.join(self._commands)}")
+            async with self._turn:
+                await command(**message)
+        except (ValueError, TypeError, FormatError, IndexError) as error:
+            text = " ".join(str(error).split())
+            await self._tell("refused", why=text[:_LONGEST_MESSAGE])
+
+    async def _tell(self, kind: str, **values: Any) -> None:
+        await self._socket.send_json({"is": kind, **values})
+
+    async def _show(self) -> None:
+        """Send a frame."""
+        experiment = self._there_is()
+        frame = await asyncio.to_thread(lambda: messages.pack(*experiment.picture()))
+        self._unseen += 1
+        await self._socket.send_bytes(frame)
+
+    async def _state(self, stopped: str | None = None) -> None:
+        settings = asdict(self._there_is().settings)
+        playing = self._playing.is_set()
+        await self._tell("state", playing=playing, stopped=stopped, settings=settings)
+
+    def _there_is(self) -> Experiment:
+        if self._experiment is None:
+            raise ValueError("there is no experiment; expected begin first")
+        return self._experiment
+
+    # ---- training ----
+
+    async def _train(self) -> None:
+        while True:
+            await self._playing.wait()
+            begun = time.perf_counter()
+            async with self._turn:
+                if self._playing.is_set():
+                    await self._advance(self._epochs)
+            spent = time.perf_counter() - begun
+            period = max(_PERIOD, self._drawing / _PAGE_SHARE)
+            await asyncio.sleep(max(0.0, period - spent))
+
+    async def _advance(self, epochs: int) -> None:
+        """Train on, and show it; pause where the training is to stop."""
+        experiment = self._there_is()
+        if self._stop_epoch is not None and self._stop_epoch > experiment.epoch:
+            epochs = min(epochs, self._stop_epoch - experiment.epoch)
+        stopped = await asyncio.to_thread(experiment.advance, epochs, self._stop_loss)
+        if stopped is None and experiment.epoch == self._stop_epoch:
+            stopped = "epochs"
+        if stopped is not None:
+            self._playing.clear()
+        if stopped is not None or self._unseen < _MOST_UNSEEN:
+            await self._show()
+        if stopped is not None:
+            await self._state(stopped)
+
+    # ---- commands ----
+
+    async def begin(self, settings: Any, drawn: Any = None) -> None:
+        """Begin an experiment; answers with "experiment", a frame and "state".
+
+        settings as `Settings.read` takes them; drawn: the points [x1, x2, target] of the set "own".
+        """
+        wanted = Settings.read(settings)
+        found = await asyncio.to_thread(self._points_for, wanted, drawn)
+        experiment = await asyncio.to_thread(Experiment, wanted, found)
+        if self._experiment is not None:
+            self._experiment.close()
+        self._experiment, self._points = experiment, found
+        self._playing.clear()
+        await self._tell("experiment", points=found.about(), settings=asdict(wanted))
+        await self._show()
+        await self._state()
+
+    def _points_for(self, settings: Settings, drawn: Any) -> points.Points:
+        if settings.set_name == "own":
+            return points.own(settings, drawn)
+        if settings.set_name == "file":
+            if self._table is None:
+                raise ValueError("there is no file; drop a CSV file onto the page")
+            return self._table.points(settings)
+        if self._points is not None and self._experiment is not None:
+            before = self._experiment.begun_with
+            if before.same_data(settings):
+                return self._points
+        return points.of_formula(settings)
+
+    async def change(self, settings: Any) -> None:
+        """Take over settings while it goes on, or begin anew where that is impossible."""
+        if not self._there_is().change(Settings.read(settings)):
+            raise ValueError("settings: these need a new start")
+        await self._state()
+
+    async def play(self, epochs: Any = 5, stop_epoch: Any = None, stop_loss: Any = None) -> None:
+        """Train on, by some epochs between frames, until an epoch or a test loss if given."""
+        experiment = self._there_is()
+        checks.positive_int(epochs, "epochs")
+        self._epochs = min(epochs, _MOST_AT_ONCE)
+        if stop_epoch is not None:
+            checks.positive_int(stop_epoch, "stop_epoch")
+        if stop_loss is not None:
+            checks.number(stop_loss, "stop_loss", 0.0)
+        self._stop_epoch, self._stop_loss = stop_epoch, stop_loss
+        del experiment
+        self._playing.set()
+        await self._state()
+
+    async def pause(self) -> None:
+        """Stop for now."""
+        self._playing.clear()
+        await self._show()
+        await self._state()
+
+    async def step(self, epochs: Any = 1) -> None:
+        """Train on by some epochs, and pause."""
+        checks.positive_int(epochs, "epochs")
+        self._playing.clear()
+        experiment = self._there_is()
+        stopped = await asyncio.to_thread(experiment.advance, min(epochs, _MOST_AT_ONCE))
+        await self._show()
+        await self._state(stopped)
+
+    async def back(self) -> None:
+        """Go back to the frame before."""
+        await self._go(self._there_is().back)
+
+    async def go_to(self, epoch: Any) -> None:
+        """Go back to an earlier epoch."""
+        checks.positive_int(epoch, "epoch", 0)
+        await self._go(self._there_is().go_to, epoch)
+
+    async def _go(self, way: Callable[..., None], *arguments: Any) -> None:
+        self._playing.clear()
+        await asyncio.to_thread(way, *arguments)
+        await self._show()
+        await self._state()
+
+    async def edit(self, layer: Any, part: Any, index: Any, value: Any) -> None:
+        """Change a weight or a bias; see `Experiment.edit`."""
+        checks.positive_int(layer, "layer", 0)
+        checks.choice(part, "part", ("weight", "bias"))
+        if not isinstance(index, list):
+            raise TypeError(f"index is {index!r}; expected a list of numbers")
+        place = tuple(checks.positive_int(i, "index", 0) for i in index)
+        self._there_is().edit(layer, part, place, checks.number(value, "value"))
+        await self._show()
+
+    async def look(self, unit: Any = None) -> None:
+        """Show a unit, [layer, unit], in the large map, or the output (null)."""
+        if unit is not None and (not isinstance(unit, list) or len(unit) != 2):
+            raise TypeError(f"unit is {unit!r}; expected [layer, unit] or null")
+        for number in unit or []:
+            checks.positive_int(number, "unit", 0)
+        self._there_is().look_at(unit)
+        await self._show()
+
+    async def drawn(self, milliseconds: Any) -> None:
+        """A frame has been drawn, which took so long."""
+        self._drawing = checks.number(milliseconds, "milliseconds", 0.0) / 1000
+        self._unseen = max(0, self._unseen - 1)
+
+    async def table(self, name: Any, text: Any) -> None:
+        """A CSV file: read, and kept for the set "file"; answered by "table"."""
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError("table: expected name and text to be texts")
+        self._table = await asyncio.to_thread(points.read_table, name, text.encode())
+        self._points = None
+        await self._tell("table", **self._about_table(self._table))
+
+    @staticmethod
+    def _about_table(table: points.Table) -> dict[str, Any]:
+        problem = "classification" if table.classifies else "regression"
+        return {"name": table.name, "rows": len(table.dataset), "problem": problem}
+
+    async def program(self) -> None:
+        """Ask for the program that does what has been done; answered by "program"."""
+        await self._tell("program", text=program(self._there_is()))
+
+    async def save(self, kind: Any) -> None:
+        """Ask for the net as a file, "model", "onnx" or "c"; answered by a binary "file"."""
+        checks.choice(kind, "kind", ("model", "onnx", "c"))
+        try:
+            name, content = await asyncio.to_thread(self._there_is().file, kind)
+        except ImportError as error:
+            raise ValueError(str(error)) from None
+        part = {"content": np.frombuffer(content, np.uint8)}
+        await self._socket.send_bytes(messages.pack({"is": "file", "name": name}, part))
