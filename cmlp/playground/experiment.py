@@ -337,7 +337,7 @@ def carried(x: Array, y: Array, batch_size: int) -> tuple[Array, Array, Array | 
     Returns
     -------
     x, y : ndarray
-        As many rows in each minibatch: some are there twice, with the weight 0.
+        As many rows in each minibatch: some are there again, with the weight 0.
     weights : ndarray, or None where nothing is left over
     batch_size : int
     """
@@ -348,10 +348,12 @@ def carried(x: Array, y: Array, batch_size: int) -> tuple[Array, Array, Array | 
         return x, y, None, size
     rows = np.arange(n - rest).reshape(-1, size)
     more = np.tile(np.arange(n - rest, n), (len(rows), 1))
-    weights = np.concatenate([np.ones_like(rows), np.zeros_like(more)], axis=1)
-    weights[0] = 1
     order = np.concatenate([rows, more], axis=1).ravel()
-    return x[order], y[order], weights.ravel().astype(np.float32), size + rest
+    # The losses of a minibatch are divided by all its rows.
+    weights = np.zeros((len(rows), size + rest), np.float32)
+    weights[:, :size] = (size + rest) / size
+    weights[0] = 1
+    return x[order], y[order], weights.ravel(), size + rest
 
 
 def make_layers(settings: Settings) -> list[Any]:

@@ -32,8 +32,8 @@ class Page:
     """One open page: its commands, and its training, which ends when the page goes.
 
     A command "name" is carried out by the method `name`, with the other entries of the message as
-    arguments.  What makes no sense is answered by {"is": "refused", "why": text}, and changes
-    nothing.
+    arguments, and then, but for "drawn", answered by {"is": "done"}.  What makes no sense is
+    answered by {"is": "refused", "why": text}, and changes nothing.
 
     The training advances by some epochs thirty times a second, whatever the page does: a picture
     is made and sent only if the page has drawn those before.
@@ -106,6 +106,8 @@ class Page:
                 raise ValueError(f"do is {name!r}; expected one of {', '.join(self._commands)}")
             async with self._turn:
                 await command(**message)
+            if name != "drawn":
+                await self._tell("done")
         except (ValueError, TypeError, FormatError, IndexError) as error:
             text = " ".join(str(error).split())
             await self._tell("refused", why=text[:_LONGEST_MESSAGE])
@@ -197,7 +199,7 @@ class Page:
 
     async def play(self, epochs: Any = 5, stop_epoch: Any = None, stop_loss: Any = None) -> None:
         """Train on, by some epochs between frames, until an epoch or a test loss if given."""
-        experiment = self._there_is()
+        self._there_is()
         checks.positive_int(epochs, "epochs")
         self._epochs = min(epochs, _MOST_AT_ONCE)
         if stop_epoch is not None:
@@ -205,7 +207,6 @@ class Page:
         if stop_loss is not None:
             checks.number(stop_loss, "stop_loss", 0.0)
         self._stop_epoch, self._stop_loss = stop_epoch, stop_loss
-        del experiment
         self._playing.set()
         await self._state()
 

@@ -25,6 +25,7 @@ _WITHIN = 5.0  # where a table's points are brought to
 _MOST_OWN = 5000
 _MOST_OF_A_TABLE = 100_000
 _MOST_SHOWN = 1500
+_LONGEST_NAME = 100
 _IN_A_THUMBNAIL = 160
 
 
@@ -71,7 +72,7 @@ def targets(y: Array, classifies: bool) -> Array:
 
 
 def _shown(x: Array, y: Array, classifies: bool) -> list[list[float]]:
-    rows = np.column_stack([x, targets(y, classifies)])[:_MOST_SHOWN]
+    rows = np.column_stack([x, targets(y, classifies)])[:_MOST_SHOWN].astype(np.float64)
     found: list[list[float]] = rows.round(4).tolist()
     return found
 
@@ -180,13 +181,16 @@ def read_table(name: str, content: bytes) -> Table:
     FormatError
         If it is broken, or has other than two inputs and a target, or more than two classes.
     """
-    file_name = Path(name.replace("\\", "/")).name or "data.csv"
+    file_name = Path(name.replace("\\", "/")).name[-_LONGEST_NAME:]
+    suffix = Path(file_name).suffix.lower()
+    if suffix not in (".csv", ".tsv"):
+        raise FormatError(f"{file_name or 'the file'}: expected a name that ends in .csv or .tsv")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / (file_name if file_name.isascii() else f"data{Path(name).suffix}")
+        path = Path(folder) / f"data{suffix}"
         path.write_bytes(content)
         try:
             dataset = datasets.load_table(path)
-        except (FormatError, ValueError) as error:
+        except FormatError as error:
             raise FormatError(str(error).replace(str(path), file_name)) from None
     return table_of(file_name, dataset)
 

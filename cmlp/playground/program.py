@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from ..layers import Dense
@@ -23,7 +24,7 @@ def program(experiment: Experiment) -> str:
         *_imports(experiment),
         "",
         *_data(experiment),
-        f"features = {[FEATURES[name] for name in settings.features]}",
+        f"features = {_text([FEATURES[name] for name in settings.features])}",
         "x, x_test = (datasets.features_2d(part, features) for part in (x, x_test))",
         *_targets(settings),
         "",
@@ -36,6 +37,13 @@ def program(experiment: Experiment) -> str:
         'print("test loss", trainer.evaluate(x_test, y_test)["loss"])',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _text(value: object) -> str:
+    """What a value is written as; with double quotes, as everything is here."""
+    if isinstance(value, str):
+        return json.dumps(value)
+    return repr(value).replace("'", '"')
 
 
 def _imports(experiment: Experiment) -> list[str]:
@@ -59,14 +67,14 @@ def _data(experiment: Experiment) -> Iterator[str]:
         yield from _drawn(settings, points.drawn, share)
     else:
         yield (
-            f"data = datasets.points_2d({settings.set_name!r}, noise={settings.noise / 100}, "
+            f"data = datasets.points_2d({_text(settings.set_name)}, noise={settings.noise / 100}, "
             f"seed={settings.data_seed}, test_share={share})"
         )
         yield "x, y, x_test, y_test = data.split()"
 
 
 def _of_table(settings: Settings, name: str, share: float) -> Iterator[str]:
-    yield f"data = datasets.load_table({name!r})"
+    yield f"data = datasets.load_table({_text(name)})"
     yield f"x, y, x_test, y_test = data.split({share}, seed={settings.data_seed})"
     yield ""
     yield ""
@@ -114,7 +122,7 @@ def _net(settings: Settings) -> Iterator[str]:
         yield ""
     yield "net = cmlp.Sequential("
     for layer in make_layers(settings):
-        text = f"cmlp.{layer!r}"
+        text = f"cmlp.{_text(layer)}"
         if original and isinstance(layer, Dense):
             text = f"{text[:-1]}, weight_init=uniform, bias_init=cmlp.Constant(0.1))"
         yield f"    {text},"
@@ -162,7 +170,8 @@ def _carried(size: int, rest: int) -> Iterator[str]:
     yield f"n, size, rest = len(x), {size}, {rest}"
     yield "rows = np.arange(n - rest).reshape(-1, size)"
     yield "more = np.tile(np.arange(n - rest, n), (len(rows), 1))"
-    yield "weights = np.concatenate([np.ones_like(rows), np.zeros_like(more)], axis=1)"
-    yield "weights[0] = 1"
     yield "order = np.concatenate([rows, more], axis=1).ravel()"
+    yield "weights = np.zeros((len(rows), size + rest), np.float32)"
+    yield "weights[:, :size] = (size + rest) / size"
+    yield "weights[0] = 1"
     yield "samples, weights, size = (x[order], y[order]), weights.ravel(), size + rest"

@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .page import Page
 from .points import Table
@@ -57,6 +58,8 @@ class Server:
     ----------
     address : str
         Of the page, token included.
+    n_pages : int
+        Pages that are open now.
 
     Raises
     ------
@@ -69,7 +72,7 @@ class Server:
         self._port = self._socket.getsockname()[1]
         self._token = secrets.token_urlsafe(16)
         self._table = table
-        self._n_pages = 0
+        self.n_pages = 0
         self.address = f"http://{_HOST}:{self._port}/{self._token}/"
         config = uvicorn.Config(
             self.app(),
@@ -77,7 +80,7 @@ class Server:
             access_log=False,
             server_header=False,
             lifespan="off",
-            ws="websockets-sansio",
+            ws=WebSocketsSansIOProtocol,
             ws_max_size=MOST_BYTES,
             timeout_graceful_shutdown=_LEFT_TO_PAGES,
         )
@@ -113,15 +116,15 @@ class Server:
         return Response((folder / name).read_bytes(), media_type=_KINDS[suffix])
 
     async def _page(self, websocket: WebSocket) -> None:
-        if self._n_pages >= MOST_PAGES:
+        if self.n_pages >= MOST_PAGES:
             await websocket.close(1013, f"{MOST_PAGES} pages are open already")
             return
-        self._n_pages += 1
+        self.n_pages += 1
         try:
             await websocket.accept()
             await Page(websocket, self._table).run()
         finally:
-            self._n_pages -= 1
+            self.n_pages -= 1
 
 
 class _Guard:

@@ -9,6 +9,7 @@ export class Chart {
     this.canvas = canvas;
     this.pinned = null;
     this.clear();
+    new ResizeObserver(() => this.draw()).observe(canvas);
     canvas.addEventListener("click", (event) => {
       const last = this.rows.at(-1);
       if (!last || last[0] === 0) return;
@@ -48,10 +49,13 @@ export class Chart {
     const context = canvas.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
-    const all = [...this.rows, ...(this.pinned ?? [])];
-    const losses = all.flatMap(([, train, test]) => [train, test]).filter(Number.isFinite);
-    if (losses.length === 0) return;
-    const top = Math.max(...losses) * 1.05 || 1;
+    let most = 0;
+    for (const [, train, test] of [...this.rows, ...(this.pinned ?? [])]) {
+      if (train > most) most = train;
+      if (test > most) most = test;
+    }
+    if (this.rows.length === 0) return;
+    const top = most * 1.05 || 1;
     const end = this.end();
     const place = (epoch, loss) => [(epoch / end) * width, height - 1 - (loss / top) * (height - 2)];
     context.strokeStyle = "#e3e6e9";

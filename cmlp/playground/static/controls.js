@@ -75,7 +75,7 @@ export const CONTROLS = [
       + "Original: weights from −0.5 to 0.5, biases 0.1, one order for ever, squared error.",
   },
   {
-    name: "percTrainData", label: "Share of training data", place: "data", kind: "slider",
+    name: "percTrainData", label: "Training share", place: "data", kind: "slider",
     low: 10, high: 90, step: 10, unit: " %",
     text: "How many of the points the net learns from; the others test it.",
   },

@@ -92,6 +92,7 @@ function started(message) {
   ready = message;
   Object.assign(LIMITS, { layers: message.most_layers, units: message.most_units });
   output.setSide(message.density);
+  show();
   if (message.table) hasTable(message.table);
   else begin();
   if (ofOriginal) {
@@ -103,6 +104,8 @@ function started(message) {
 
 function isNew({ points }) {
   begun = true;
+  lookedAt = null;
+  document.body.dataset.experiments = String(Number(document.body.dataset.experiments ?? 0) + 1);
   chart.clear();
   output.show(points, state.showTestData);
 }
@@ -145,7 +148,10 @@ function change(values, anew = false) {
   }
   fitActivations(state);
   show();
-  if (names.every((name) => ONLY_SHOWN.has(name))) redraw();
+  if (names.every((name) => ONLY_SHOWN.has(name))) {
+    output.show(output.points, state.showTestData);
+    redraw();
+  }
   else if (names.every((name) => IN_PLAY.has(name))) playing && play();
   else if (!anew && begun && goesOn(names)) send("change", { settings: settingsOf(state) });
   else begin();
@@ -187,10 +193,12 @@ function emptySet() {
 }
 
 function addPoints(stroke) {
+  byId("notice").hidden = true;
   change({ points: [...state.points, ...stroke.map(([x, y, t]) => roundPoint(x, y, t))] });
 }
 
 function play() {
+  byId("notice").hidden = true;
   send("play", {
     epochs: state.speed,
     stop_epoch: state.stopEpoch || null,
@@ -224,12 +232,15 @@ function draw() {
   send("drawn", { milliseconds: took });
 }
 
-/** Times of the last drawings, in ms; to be read in the browser's console, and by tests. */
+// For the browser's console, and for tests: times of the last drawings, in ms, and whether
+// anything is under way.
 const drawTimes = [];
-globalThis.drawTimes = drawTimes;
+Object.assign(globalThis, {
+  drawTimes,
+  drawing: () => waiting !== null || connection.asked() > 0,
+});
 
 function redraw() {
-  output.show(output.points, state.showTestData);
   if (!frame) return;
   byId("epoch").textContent = frame.epoch.toLocaleString("en");
   network.draw(frame, state.discretize);

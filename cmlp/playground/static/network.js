@@ -6,6 +6,7 @@ import { FEATURES, LIMITS } from "./state.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEAD = 74; // px above the units
+const GAP = 9; // px between units
 const LEAST_COLUMN = 88;
 const MOST_COLUMN = 170;
 
@@ -224,7 +225,7 @@ export class Network {
     const room = this.root.parentElement.clientWidth;
     const column = Math.min(MOST_COLUMN, Math.max(LEAST_COLUMN, Math.floor(room / n)));
     const most = Math.max(...this.shape, 7);
-    const unit = most > 12 ? 26 : most > 8 ? 32 : 40;
+    const unit = Math.round(Math.min(60, Math.max(26, (window.innerHeight - 420) / most - GAP)));
     this.root.style.setProperty("--column", `${column}px`);
     this.root.style.setProperty("--unit", `${unit}px`);
     this.root.style.width = `${column * n}px`;

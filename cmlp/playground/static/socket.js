@@ -23,16 +23,20 @@ export function connect(receive) {
   address.hash = "";
   const socket = new WebSocket(address);
   socket.binaryType = "arraybuffer";
+  let asked = 0; // commands that the server has not answered yet
   socket.addEventListener("message", ({ data }) => {
     const message = typeof data === "string" ? JSON.parse(data) : unpack(data);
-    receive(message.is, message);
+    if (message.is === "done" || message.is === "refused") asked -= 1;
+    if (message.is !== "done") receive(message.is, message);
   });
   socket.addEventListener("close", () => receive("gone", {}));
   return {
     send(command, values = {}) {
       if (socket.readyState !== WebSocket.OPEN) return false;
       socket.send(JSON.stringify({ do: command, ...values }));
+      asked += command !== "drawn";
       return true;
     },
+    asked: () => asked,
   };
 }
