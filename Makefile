@@ -58,6 +58,7 @@ lint: .venv/dev.stamp
 	.venv/bin/stubtest --allowlist tests/typing/stubtest-allowlist.txt --ignore-unused-allowlist cmlp._core
 	.venv/bin/clang-format --dry-run --Werror $(C_FILES)
 	$(PY) .ci/check_architecture.py
+	.ci/check-javascript
 
 format: .venv/dev.stamp
 	.venv/bin/ruff check --fix

@@ -178,6 +178,7 @@ class TestControls:
             control.fill("500" if name == "stopEpoch" else "0.001")
             control.press("Tab")
 
+    @pytest.mark.slow
     def test_each_has_a_sentence(self, opened):
         page = opened()
         for box in page.query_selector_all(".control[data-name]"):
@@ -187,6 +188,7 @@ class TestControls:
             page.focus(target)
             assert len(page.inner_text("#explain")) > 30
 
+    @pytest.mark.slow
     def test_all_sets_and_features(self, opened):
         page = opened("mode=textbook&seed=0.3")
         for name in ("xor", "gauss", "spiral", "circle"):
@@ -202,11 +204,13 @@ class TestControls:
         step(page)
         picture(page, "regression")
 
+    @pytest.mark.slow
     def test_a_net_keeps_an_input(self, opened):
         page = opened("x=true&y=false&mode=textbook")
         page.click('[data-feature="x"]')
         assert "one input at least" in page.inner_text("#notice")
 
+    @pytest.mark.slow
     def test_layers_and_units(self, opened):
         page = opened("mode=textbook&networkShape=4,2")
         begun(page, lambda: page.click("#more-layers"))
@@ -222,6 +226,7 @@ class TestControls:
         assert page.is_disabled("#fewer") and address_of(page)["networkShape"] == ""
         step(page)
 
+    @pytest.mark.slow
     def test_the_largest_net(self, opened):
         shape = ",".join(["16"] * 10)
         page = opened(f"mode=textbook&networkShape={shape}&activation=relu")
@@ -230,6 +235,7 @@ class TestControls:
         step(page)
         picture(page, "largest")
 
+    @pytest.mark.slow
     def test_weights_by_hand(self, opened):
         page = opened("mode=textbook&seed=0.5")
         page.click('[aria-label="Unit 2 of layer 1"]')
@@ -251,6 +257,7 @@ class TestControls:
         line.dispatch_event("click")
         assert fields.count() == 1
 
+    @pytest.mark.slow
     def test_the_large_view(self, opened):
         page = opened("mode=textbook&seed=0.5")
         page.hover('[aria-label="Unit 2 of layer 1"]')
@@ -278,6 +285,7 @@ class TestAddresses:
         begun(page, lambda: page.click("#notice button:first-of-type"))
         assert address_of(page)["mode"] == "textbook"
 
+    @pytest.mark.slow
     def test_of_one_page_open_the_same_in_another(self, opened):
         page = opened("mode=textbook&seed=0.25&networkShape=3&optimizer=adam&noise=20")
         step(page)
@@ -286,11 +294,13 @@ class TestAddresses:
         assert page.inner_text(".numbers") == other.inner_text(".numbers")
         assert address_of(page) == address_of(other)
 
+    @pytest.mark.slow
     def test_changed_by_hand(self, opened):
         page = opened("dataset=circle&mode=textbook")
         begun(page, lambda: page.evaluate("location.hash = 'dataset=spiral&mode=textbook'"))
         assert address_of(page)["dataset"] == "spiral"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "address",
         ["nonsense", "networkShape=,,x,99999,-1&batchSize=x&noise=1e9&learningRate=&seed=%zz&a=b=c",
@@ -306,21 +316,24 @@ class TestAddresses:
         assert wrong == [] and address_of(page)["batchSize"] == "10"
         page.close()
 
-    @pytest.mark.parametrize(
-        ("name", "element"),
-        [("playButton", "#play"), ("stepButton", "#step"), ("resetButton", "#reset"),
-         ("dataset", "#sets"), ("numHiddenLayers", ".layers"), ("problem", "#problem"),
-         ("learningRate", "#learningRate"), ("percTrainData", "#percTrainData"),
-         ("showTestData", "#showTestData"), ("regularization", "#regularization")],
-    )  # fmt: skip
-    def test_hidden_controls(self, opened, name, element):
-        page = opened(f"{name}_hide=true&mode=textbook")
-        assert page.is_hidden(element)
+    @pytest.mark.slow
+    def test_hidden_controls(self, opened):
+        names = {
+            "playButton": "#play", "stepButton": "#step", "resetButton": "#reset",
+            "dataset": "#sets", "numHiddenLayers": ".layers", "problem": "#problem",
+            "learningRate": "#learningRate", "regularization": "#regularization",
+            "regularizationRate": "#regularizationRate", "activation": "#activation",
+            "percTrainData": "#percTrainData", "noise": "#noise", "batchSize": "#batchSize",
+            "showTestData": "#showTestData", "discretize": "#discretize",
+        }  # fmt: skip
+        page = opened("&".join(f"{name}_hide=true" for name in names) + "&mode=textbook")
         page.click("#more")
-        box = page.locator(f"#hide-{name}")
-        assert not box.is_checked()
-        box.click()
-        assert page.is_visible(element) and f"{name}_hide" not in address_of(page)
+        for name, element in names.items():
+            assert page.is_hidden(element), name
+            box = page.locator(f"#hide-{name}")
+            assert not box.is_checked()
+            box.click()
+            assert page.is_visible(element) and f"{name}_hide" not in address_of(page)
 
 
 class TestTraining:
@@ -336,6 +349,7 @@ class TestTraining:
         assert "test loss has fallen" in page.inner_text("#notice")
         picture(page, "spiral")
 
+    @pytest.mark.slow
     def test_play_and_pause(self, opened):
         page = opened("mode=textbook")
         page.click("#play")
@@ -344,6 +358,7 @@ class TestTraining:
         page.wait_for_selector("body:not(.playing)", state="attached")
         assert epoch(page) % 5 == 0
 
+    @pytest.mark.slow
     def test_stop_after_an_epoch_and_go_back(self, opened):
         page = opened("mode=textbook&stopEpoch=40&speed=5&seed=0.1")
         first = page.inner_text(".numbers")
@@ -361,6 +376,7 @@ class TestTraining:
         until(page, "!drawing()")
         assert page.inner_text(".numbers") == first
 
+    @pytest.mark.slow
     def test_settings_while_it_trains(self, opened):
         page = opened("mode=textbook")
         page.click("#play")
@@ -371,6 +387,7 @@ class TestTraining:
         page.click("#play")
         assert page.is_hidden("#notice")
 
+    @pytest.mark.slow
     def test_new_data_and_weights(self, opened):
         page = opened("mode=textbook&seed=0.1")
         begun(page, lambda: page.click("#restart"))
@@ -378,6 +395,7 @@ class TestTraining:
         begun(page, lambda: page.click("#regenerate"))
         assert address_of(page)["seed"] != "0.1" and "start" not in address_of(page)
 
+    @pytest.mark.slow
     def test_comparison(self, opened):
         page = opened("mode=textbook&stopEpoch=60&seed=0.1&noise=20")
         train_to(page)
@@ -391,12 +409,14 @@ class TestTraining:
         page.click("#unpin")
         assert page.is_hidden("#pinned")
 
+    @pytest.mark.slow
     def test_begin_at_zero(self, opened):
         page = opened("mode=textbook&initZero=true")
         step(page)
         page.click('[aria-label="Unit 1 of layer 1"]')
         assert float(page.locator("#card input").nth(1).input_value()) == 0
 
+    @pytest.mark.slow
     def test_drawing_takes_part_of_a_frame(self, opened):
         page = opened("mode=textbook&stopEpoch=100")
         train_to(page)
@@ -405,6 +425,7 @@ class TestTraining:
 
 
 class TestData:
+    @pytest.mark.slow
     def test_points_drawn_with_the_mouse(self, opened):
         page = opened("mode=textbook&percTrainData=80&seed=0.1")
         page.click('[data-set="own"]')
@@ -455,6 +476,7 @@ class TestData:
         begun(page, lambda: page.click('[data-set="circle"]'))
         begun(page, lambda: page.click('[data-set="file"]'))
 
+    @pytest.mark.slow
     def test_a_csv_file_of_numbers(self, opened, tmp_path):
         path = tmp_path / "prices.csv"
         path.write_text(NUMBERS)
@@ -464,6 +486,7 @@ class TestData:
 
 
 class TestExports:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "address",
         ["mode=textbook&optimizer=adam&seed=0.2", "mode=original&loss=squared&percTrainData=30"],
@@ -485,6 +508,7 @@ class TestExports:
         printed = run_program(text)[1].split()
         assert float(printed[-1]) == pytest.approx(test_loss(page), abs=5.1e-4)
 
+    @pytest.mark.slow
     def test_files(self, opened):
         page = opened("mode=textbook&optimizer=adam&seed=0.2&stopEpoch=20")
         train_to(page)
@@ -507,6 +531,7 @@ class TestExports:
 
 
 class TestLooks:
+    @pytest.mark.slow
     @pytest.mark.parametrize("at", [PHONE, (820, 1180), LAPTOP, PROJECTOR], ids=str)
     def test_sizes(self, opened, at):
         page = opened("mode=textbook&networkShape=8,8,8,8,8,8&seed=0.1&stopEpoch=20", at=at)
@@ -536,6 +561,7 @@ class TestLooks:
         page.keyboard.press("c")
         assert page.is_visible("#pinned")
 
+    @pytest.mark.slow
     def test_everything_is_reached_by_the_tab_key(self, opened):
         page = opened("mode=textbook")
         wanted = page.evaluate(
@@ -559,6 +585,7 @@ class TestLooks:
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.ariaLabel") == "Unit 1 of layer 2"
 
+    @pytest.mark.slow
     def test_everything_has_a_name(self, opened):
         page = opened("mode=textbook")
         nameless = page.evaluate(
@@ -576,6 +603,7 @@ class TestLooks:
         assert "The server has ended" in page.inner_text("#notice")
         page.close()
 
+    @pytest.mark.slow
     def test_nothing_comes_from_elsewhere(self, browser, server):
         page = browser.new_page()
         seen = []

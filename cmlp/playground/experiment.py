@@ -255,6 +255,7 @@ class Experiment:
             layer, row by row.
         """
         snapshot = self._session.snapshot(self._inputs)
+        assert snapshot.activations is not None  # as there were inputs
         shown = [snapshot.activations[i] for i in self._dense]
         n_map = DENSITY * DENSITY
         output, n_train = shown[-1][n_map:], len(self._x[0])

@@ -18,7 +18,7 @@ const byId = (id) => document.getElementById(id);
 const ONLY_SHOWN = new Set(["showTestData", "discretize", "hideText"]);
 const IN_PLAY = new Set(["speed", "stopEpoch", "stopLoss"]);
 const SET_LABELS = {
-  circle: "Circle", xor: "Exclusive or", gauss: "Gaussian", spiral: "Spiral",
+  circle: "Circle", xor: "XOR", gauss: "Gaussian", spiral: "Spiral",
   "reg-plane": "Plane", "reg-gauss": "Multi Gaussian", own: "Draw", file: "File",
 };
 

@@ -225,7 +225,8 @@ export class Network {
     const room = this.root.parentElement.clientWidth;
     const column = Math.min(MOST_COLUMN, Math.max(LEAST_COLUMN, Math.floor(room / n)));
     const most = Math.max(...this.shape, 7);
-    const unit = Math.round(Math.min(60, Math.max(26, (window.innerHeight - 420) / most - GAP)));
+    const high = (window.innerHeight - 420) / most - GAP;
+    const unit = Math.round(Math.min(60, 0.46 * column, Math.max(26, high)));
     this.root.style.setProperty("--column", `${column}px`);
     this.root.style.setProperty("--unit", `${unit}px`);
     this.root.style.width = `${column * n}px`;

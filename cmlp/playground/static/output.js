@@ -96,7 +96,7 @@ export class Output {
     context.fillStyle = context.strokeStyle = "#6b747c";
     context.font = "10px system-ui, sans-serif";
     context.textAlign = "center";
-    const number = (value) => String(Number(value.toPrecision(2))).replace("-", "−");
+    const number = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
     for (let i = 0; i <= 6; i++) {
       const v = -REACH + 2 * i;
       const [at] = this.place(v, 0);
