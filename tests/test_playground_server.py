@@ -76,7 +76,7 @@ class Talk:
         header["size"] = len(message)
         header["content"] = message[4 + length + (-length % 4) :]
         if header["is"] == "frame":
-            self.send("drawn", milliseconds=1)
+            self.send("drawn", frames=1, milliseconds=1)
         return header
 
     def until(self, kind):
@@ -158,7 +158,7 @@ WRONG = [
     '{"do": "edit", "layer": 0, "part": "weight", "index": 0, "value": 1}',
     '{"do": "go_to", "epoch": 5}', '{"do": "go_to", "epoch": null}', '{"do": "save"}',
     '{"do": "save", "kind": "../x"}', '{"do": "table", "name": "a.csv", "text": ""}',
-    '{"do": "table", "name": 1, "text": 2}', '{"do": "drawn", "milliseconds": -1}',
+    '{"do": "table", "name": 1, "text": 2}', '{"do": "drawn", "frames": 1, "milliseconds": -1}',
     '{"do": "__init__", "socket": 1}', '{"do": "play", "stop_loss": -1}',
 ]  # fmt: skip
 

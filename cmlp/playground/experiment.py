@@ -241,7 +241,7 @@ class Experiment:
     # ---- what is shown ----
 
     def picture(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """How it stands: numbers, and arrays by their names.
+        """How it stands: numbers, and arrays by their names.  May be asked for while it trains.
 
         Returns
         -------
@@ -266,7 +266,7 @@ class Experiment:
         units = [_small(layer).T for layer in hidden] or [np.empty((0, 0), np.int8)]
         header = {
             "is": "frame",
-            "epoch": self.epoch,
+            "epoch": snapshot.epoch,
             "train": self._scores(train, self._y[0]),
             "test": self._scores(test, self._y[1]),
             "look": self.look,

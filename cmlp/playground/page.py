@@ -35,8 +35,8 @@ class Page:
     arguments, and then, but for "drawn", answered by {"is": "done"}.  What makes no sense is
     answered by {"is": "refused", "why": text}, and changes nothing.
 
-    The training advances by some epochs thirty times a second, whatever the page does: a picture
-    is made and sent only if the page has drawn those before.
+    The training advances by some epochs thirty times a second, whatever the page does.  Pictures
+    are made beside it, in another thread, and only if the page has drawn those before.
 
     Parameters
     ----------
@@ -51,6 +51,8 @@ class Page:
         self._experiment: Experiment | None = None
         self._points: points.Points | None = None
         self._turn = asyncio.Lock()  # of commands and training
+        self._showing = asyncio.Lock()  # while a picture is made
+        self._picture: asyncio.Task[None] | None = None  # that is made beside the training
         self._playing = asyncio.Event()
         self._epochs = 5
         self._stop_epoch: int | None = None
@@ -81,9 +83,10 @@ class Page:
         try:
             await asyncio.wait({training, listening}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (training, listening):
+            tasks = [task for task in (training, listening, self._picture) if task is not None]
+            for task in tasks:
                 task.cancel()
-            ended = await asyncio.gather(training, listening, return_exceptions=True)
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
             if self._experiment is not None:
                 self._experiment.close()
         for error in ended:
@@ -116,11 +119,21 @@ class Page:
         await self._socket.send_json({"is": kind, **values})
 
     async def _show(self) -> None:
-        """Send a frame."""
-        experiment = self._there_is()
-        frame = await asyncio.to_thread(lambda: messages.pack(*experiment.picture()))
-        self._unseen += 1
-        await self._socket.send_bytes(frame)
+        """Send a frame of how it stands now."""
+        async with self._showing:
+            experiment = self._there_is()
+            frame = await asyncio.to_thread(lambda: messages.pack(*experiment.picture()))
+            self._unseen += 1
+            await self._socket.send_bytes(frame)
+
+    async def _show_beside(self) -> None:
+        """Send a frame while the training goes on, if the page waits for one."""
+        if self._picture is not None:
+            if not self._picture.done():
+                return
+            self._picture.result()
+        if self._unseen < _MOST_UNSEEN:
+            self._picture = asyncio.create_task(self._show())
 
     async def _state(self, stopped: str | None = None) -> None:
         settings = asdict(self._there_is().settings)
@@ -153,12 +166,12 @@ class Page:
         stopped = await asyncio.to_thread(experiment.advance, epochs, self._stop_loss)
         if stopped is None and experiment.epoch == self._stop_epoch:
             stopped = "epochs"
-        if stopped is not None:
-            self._playing.clear()
-        if stopped is not None or self._unseen < _MOST_UNSEEN:
-            await self._show()
-        if stopped is not None:
-            await self._state(stopped)
+        if stopped is None:
+            await self._show_beside()
+            return
+        self._playing.clear()
+        await self._show()
+        await self._state(stopped)
 
     # ---- commands ----
 
@@ -170,11 +183,12 @@ class Page:
         wanted = Settings.read(settings)
         found = await asyncio.to_thread(self._points_for, wanted, drawn)
         experiment = await asyncio.to_thread(Experiment, wanted, found)
-        if self._experiment is not None:
-            self._experiment.close()
-        self._experiment, self._points = experiment, found
-        self._playing.clear()
-        await self._tell("experiment", points=found.about(), settings=asdict(wanted))
+        async with self._showing:
+            if self._experiment is not None:
+                self._experiment.close()
+            self._experiment, self._points = experiment, found
+            self._playing.clear()
+            await self._tell("experiment", points=found.about(), settings=asdict(wanted))
         await self._show()
         await self._state()
 
@@ -259,10 +273,11 @@ class Page:
         self._there_is().look_at(unit)
         await self._show()
 
-    async def drawn(self, milliseconds: Any) -> None:
-        """A frame has been drawn, which took so long."""
+    async def drawn(self, frames: Any, milliseconds: Any) -> None:
+        """The last of some frames has been drawn, which took so long."""
+        n = checks.positive_int(frames, "frames")
         self._drawing = checks.number(milliseconds, "milliseconds", 0.0) / 1000
-        self._unseen = max(0, self._unseen - 1)
+        self._unseen = max(0, self._unseen - n)
 
     async def table(self, name: Any, text: Any) -> None:
         """A CSV file: read, and kept for the set "file"; answered by "table"."""

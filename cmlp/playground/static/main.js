@@ -28,6 +28,7 @@ let table = null; // the file that it has
 let playing = false;
 let frame = null; // the last one
 let waiting = null; // one that is to be drawn
+let undrawn = 0; // how many have come since the last was drawn
 let begun = false; // whether the server has an experiment
 
 const connection = connect(receive);
@@ -113,6 +114,7 @@ function isNew({ points }) {
 function arrived(message) {
   if (waiting === null) requestAnimationFrame(draw);
   waiting = message;
+  undrawn += 1;
 }
 
 function stands(message) {
@@ -220,16 +222,18 @@ function draw() {
   const start = performance.now();
   frame = waiting;
   waiting = null;
-  if (frame.parameters.length !== network.places.at(-1).bias(0) + 1) {
-    send("drawn", { milliseconds: 0 }); // of a net that has been changed meanwhile
-    return;
+  // It may be of a net that has been changed meanwhile.
+  const fits = frame.parameters.length === network.places.at(-1).bias(0) + 1;
+  if (fits) {
+    chart.add(frame.epoch, frame.train.loss, frame.test.loss);
+    redraw();
   }
-  chart.add(frame.epoch, frame.train.loss, frame.test.loss);
-  redraw();
   const took = performance.now() - start;
   drawTimes.push(took);
   if (drawTimes.length > 600) drawTimes.shift();
-  send("drawn", { milliseconds: took });
+  send("drawn", { frames: undrawn, milliseconds: took });
+  undrawn = 0;
+  if (!fits) frame = null;
 }
 
 // For the browser's console, and for tests: times of the last drawings, in ms, and whether
