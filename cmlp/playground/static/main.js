@@ -17,6 +17,7 @@ const byId = (id) => document.getElementById(id);
 // Without these a picture is drawn again, and nothing is trained anew.
 const ONLY_SHOWN = new Set(["showTestData", "discretize", "hideText"]);
 const IN_PLAY = new Set(["speed", "stopEpoch", "stopLoss"]);
+const MOST_MS = 10; // for a picture, of the 16 that a screen leaves
 const SET_LABELS = {
   circle: "Circle", xor: "XOR", gauss: "Gaussian", spiral: "Spiral",
   "reg-plane": "Plane", "reg-gauss": "Multi Gaussian", own: "Draw", file: "File",
@@ -226,7 +227,7 @@ function draw() {
   const fits = frame.parameters.length === network.places.at(-1).bias(0) + 1;
   if (fits) {
     chart.add(frame.epoch, frame.train.loss, frame.test.loss);
-    redraw();
+    redraw(start);
   }
   const took = performance.now() - start;
   drawTimes.push(took);
@@ -241,13 +242,12 @@ function draw() {
 const drawTimes = [];
 Object.assign(globalThis, {
   drawTimes,
-  drawing: () => waiting !== null || connection.asked() > 0,
+  drawing: () => waiting !== null || network.left > 0 || connection.asked() > 0,
 });
 
-function redraw() {
+function redraw(start = performance.now()) {
   if (!frame) return;
   byId("epoch").textContent = frame.epoch.toLocaleString("en");
-  network.draw(frame, state.discretize);
   network.mark(frame.look);
   output.draw(frame.map, state.discretize);
   drawScores(byId("result"), frame, state.problem === "classification");
@@ -255,6 +255,17 @@ function redraw() {
   card.update(frame);
   byId("shown").textContent = frame.look
     ? `Unit ${frame.look[1] + 1} of layer ${frame.look[0] + 1}` : "Output";
+  network.begin(frame, state.discretize);
+  drawNetwork(start);
+}
+
+/** Draw units and lines as long as a frame may take; the rest in the next ones. */
+function drawNetwork(start = performance.now()) {
+  if (!network.goOn(start + MOST_MS) && waiting === null) requestAnimationFrame(() => drawRest());
+}
+
+function drawRest() {
+  if (waiting === null && frame) drawNetwork();
 }
 
 /** Bring everything but the picture in line with the state. */

@@ -215,6 +215,15 @@ export class Network {
       const all = [...column.querySelectorAll(".unit")];
       return i === 0 ? all.filter((unit) => this.features.includes(unit.dataset.feature)) : all;
     });
+    let map = 0;
+    this.units = this.bound.slice(1).flatMap((buttons, layer) => buttons.map((button, unit) => {
+      const own = { button, map, bias: this.places[layer].bias(unit) };
+      if (layer === this.shape.length) own.map = -1; // the output has a map of its own
+      map += this.small * this.small;
+      return own;
+    }));
+    this.turn = -1;
+    this.left = 0;
   }
 
   // ---- sizes and places ----
@@ -256,30 +265,50 @@ export class Network {
 
   // ---- drawing ----
 
-  /** Draw a frame; only what has changed is touched. */
-  draw(frame, discrete) {
-    const cells = this.small * this.small;
-    const own = frame.parameters;
-    let map = 0;
-    this.bound.slice(1).forEach((units, layer) => {
-      units.forEach((button, unit) => {
-        const last = layer === this.shape.length;
-        button.painter.steps(last ? frame.output : frame.units, last ? 0 : map, discrete);
-        if (!last) map += cells;
-        button.bias.style.background = colorOf(own[this.places[layer].bias(unit)]);
-      });
-    });
-    for (const link of this.links) {
-      const weight = own[link.place];
-      const width = Math.round(widthOf(weight) * 4) / 4;
-      const level = levelOf(weight);
-      if (width !== link.width) link.path.style.strokeWidth = String(link.width = width);
-      if (level !== link.level) {
-        link.level = level;
-        link.path.style.stroke = colorOf(weight);
-      }
-    }
+  /** Begin to draw a frame; `goOn` does it. */
+  begin(frame, discrete) {
+    this.frame = frame;
+    this.discrete = discrete;
+    this.left = this.units.length + this.links.length;
     this.seen.style.strokeDashoffset = String(-frame.epoch % 1000);
+  }
+
+  /**
+   * Draw units and lines until a time, as performance.now() gives it; what is left has its turn
+   * at the next call, be it of the same frame or of another.
+   */
+  goOn(until) {
+    const n = this.units.length + this.links.length;
+    while (this.left > 0) {
+      // The clock is not asked for each line.
+      for (let i = 0; i < 16 && this.left > 0; i++) {
+        this.turn = (this.turn + 1) % n;
+        this.left -= 1;
+        if (this.turn < this.units.length) this.drawUnit(this.units[this.turn]);
+        else this.drawLink(this.links[this.turn - this.units.length]);
+      }
+      if (performance.now() > until) break;
+    }
+    return this.left === 0;
+  }
+
+  drawUnit({ button, map, bias }) {
+    const { units, output, parameters } = this.frame;
+    if (map < 0) button.painter.steps(output, 0, this.discrete);
+    else button.painter.steps(units, map, this.discrete);
+    button.bias.style.background = colorOf(parameters[bias]);
+  }
+
+  /** Only what has changed is touched. */
+  drawLink(link) {
+    const weight = this.frame.parameters[link.place];
+    const width = Math.round(widthOf(weight) * 4) / 4;
+    const level = levelOf(weight);
+    if (width !== link.width) link.path.style.strokeWidth = String(link.width = width);
+    if (level !== link.level) {
+      link.level = level;
+      link.path.style.stroke = colorOf(weight);
+    }
   }
 
   /** Mark the unit in the large view. */
