@@ -280,6 +280,7 @@ def training() -> None:
     assert_type(history.columns, list[str])
     assert_type(history.to_dict(), dict[str, list[float]])
     assert_type(History.from_dict(history.to_dict()), cmlp.History)
+    assert_type(history.head(1), cmlp.History)
     history.add({"epoch": 4.0})
     history.extend({"epoch": [5.0, 6.0]})
     history.mark_interrupted()
