@@ -174,6 +174,8 @@ cdef extern from "cmlp.h" nogil:
                                cmlp_optimizer *opt, cmlp_plan **out)
     void cmlp_plan_free(cmlp_plan *plan)
     cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan)
+    int cmlp_plan_get_good(const cmlp_plan *plan, void *values)
+    cmlp_status cmlp_plan_set_good(cmlp_plan *plan, const void *values)
     void cmlp_plan_seek(cmlp_plan *plan, uint64_t draw)
     int cmlp_plan_threads(const cmlp_plan *plan)
     size_t cmlp_plan_bytes(const cmlp_plan *plan)

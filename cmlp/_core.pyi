@@ -182,19 +182,23 @@ class Cursor:
     """Where training stands; fit and the single steps of a plan move it.
 
     epoch: epochs done.  step_in_epoch: steps done in the one under way, loss_sum: of
-    their rows.  step_count: steps in all.
+    their rows.  step_count: steps in all.  good: the parameters that divergence goes back to, those
+    with which the last epoch began whose first loss was finite, as a flat vector; None if there are
+    none yet, or to begin anew.
     """
 
     epoch: int
     step_in_epoch: int
     loss_sum: float
     step_count: int
+    good: _Array | None
     def __init__(
         self,
         epoch: int = 0,
         step_in_epoch: int = 0,
         loss_sum: float = 0.0,
         step_count: int = 0,
+        good: _Array | None = None,
     ) -> None: ...
 
 @final

@@ -7,7 +7,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -91,7 +91,7 @@ cdef cnp.ndarray new_array(int typenum, cnp.npy_intp rows, cnp.npy_intp columns=
 
 
 cdef int check_rate(str name, double value) except -1:
-    if not -1e300 < value < 1e300:
+    if not isfinite(value):
         raise ValueError(f"{name} is {value}; expected a finite number")
     return 0
 

@@ -15,13 +15,22 @@ cdef int poll_signals(void *ctx) noexcept nogil:
 cdef class Cursor:
     cdef public uint64_t epoch, step_in_epoch, step_count
     cdef public double loss_sum
+    cdef object keeper  # the plan that keeps the good parameters, or they themselves
 
-    def __init__(self, epoch=0, step_in_epoch=0, loss_sum=0.0, step_count=0):
+    def __init__(self, epoch=0, step_in_epoch=0, loss_sum=0.0, step_count=0, good=None):
         self.epoch, self.step_in_epoch, self.step_count = epoch, step_in_epoch, step_count
-        self.loss_sum = loss_sum
+        self.loss_sum, self.keeper = loss_sum, good
+
+    @property
+    def good(self):
+        return (<Plan>self.keeper).get_good() if isinstance(self.keeper, Plan) else self.keeper
+
+    @good.setter
+    def good(self, value):
+        self.keeper = value
 
     def __reduce__(self):
-        return Cursor, (self.epoch, self.step_in_epoch, self.loss_sum, self.step_count)
+        return Cursor, (self.epoch, self.step_in_epoch, self.loss_sum, self.step_count, self.good)
 
     def __repr__(self):
         return (f"Cursor(epoch={self.epoch}, step_in_epoch={self.step_in_epoch}, loss_sum={self.loss_sum}, "
@@ -154,6 +163,24 @@ cdef class Plan:
             data.weight = data_of(sample_weight, "sample_weight", self.typenum, 1, n, -1)
         return 0
 
+    cdef get_good(self):
+        """The parameters that divergence goes back to, as a flat vector; None if there are none."""
+        if not cmlp_plan_get_good(self.ptr, NULL):
+            return None
+        cdef cnp.ndarray good = new_array(self.typenum, sum([layer.n_parameters for layer in self.layers]))
+        cmlp_plan_get_good(self.ptr, cnp.PyArray_DATA(good))
+        return good
+
+    cdef int take_good(self) except -1:
+        """Keep what the cursor says is kept."""
+        if self.cursor.keeper is self:
+            return 0
+        good = self.cursor.good
+        total = sum([layer.n_parameters for layer in self.layers])
+        check(cmlp_plan_set_good(
+            self.ptr, NULL if good is None else data_of(good, "good", self.typenum, 1, total, -1)))
+        return 0
+
     cdef int check_ready(self) except -1:
         """Refuse to change layers that another thread holds, or whose training has been switched on or off."""
         cdef const unsigned char *trained = self.trained
@@ -213,10 +240,13 @@ cdef class Plan:
         run.poll, run.poll_ctx, run.held = poll_signals, <void *>errors, 0
         run.pause = NULL if pause is None else &pause.waiting
         self.check_ready()
+        self.take_good()
         cursor.enter(cmlp_plan_cursor(self.ptr))
         with nogil:
             status = cmlp_fit(self.ptr, &data, &run)
         cursor.leave(cmlp_plan_cursor(self.ptr), per_epoch)
+        if cmlp_plan_get_good(self.ptr, NULL):
+            cursor.keeper = self
         check(status)
         if errors:
             raise errors[0]

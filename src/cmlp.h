@@ -338,6 +338,12 @@ cmlp_status cmlp_plan_like(const cmlp_plan *like, uint64_t seed, cmlp_layer *con
                            cmlp_optimizer *opt, cmlp_plan **out);
 void cmlp_plan_free(cmlp_plan *plan);
 cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan);
+/* The parameters that a diverging cmlp_fit goes back to: those with which the last epoch began whose first
+ * loss was finite, whatever the calls it was cut into.  In the order of cmlp_flat_get.  get: whether there
+ * are any; values may be NULL.  set: before a plan goes on with another's training; NULL where training
+ * begins anew. */
+int cmlp_plan_get_good(const cmlp_plan *plan, void *values);
+cmlp_status cmlp_plan_set_good(cmlp_plan *plan, const void *values);
 /* The number that random layers draw by in the next cmlp_forward or cmlp_gradient; it counts up from there,
  * at first from 0.  Training draws by the optimizer's steps instead. */
 void cmlp_plan_seek(cmlp_plan *plan, uint64_t draw);

@@ -105,15 +105,6 @@ static int is_over(const fit *f, uint64_t done, const cmlp_cursor *at)
            at->step * f->plan->layout->spec.batch >= f->first + f->data->n;
 }
 
-/* Whether the call goes on, mid-epoch, exactly where the last one stopped: what that one kept is still good.
- */
-static int goes_on(const fit *f)
-{
-    const cmlp_plan *plan = f->plan;
-    return f->start.step && plan->kept_at.epoch == f->start.epoch && plan->kept_at.step == f->start.step &&
-           plan->kept_steps == plan->opt->steps + 1;
-}
-
 /* Every thread runs this loop and keeps its own count of where training stands: all come to the same. */
 static void fit_share(void *ctx, int thread, int n_threads)
 {
@@ -123,7 +114,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
     step st = {.f = f, .thread = thread, .n_threads = n_threads};
     cmlp_cursor at = f->start;
     cmlp_status status = CMLP_OK;
-    int kept = f->keep_good && goes_on(f), epoch_begins = !kept;
+    int kept = plan->has_good, epoch_begins = !at.step || !kept;
     uint64_t done = 0;
     while (!status && at.epoch < f->end_epoch) {
         if (f->shuffled && (at.step == 0 || done == 0)) {
@@ -286,10 +277,9 @@ static cmlp_status run_fit(fit *f)
         /* The last update of all is the one that no loss has judged. */
         if (f->keep_good && status == CMLP_OK && !finite_parameters(plan))
             status = CMLP_DIVERGED;
+        plan->has_good = f->kept;
         if (status == CMLP_DIVERGED && f->kept)
             cmlp_put_back_good(plan);
-        plan->kept_at = f->end;
-        plan->kept_steps = f->kept && status != CMLP_DIVERGED ? plan->opt->steps + 1 : 0;
     }
     if (!f->run->held)
         cmlp_layers_release(plan->layers, plan->n_layers);
@@ -318,7 +308,7 @@ static cmlp_status one_step(cmlp_plan *plan, const cmlp_data *data, double lr, d
     double losses[1];
     cmlp_run run = {
         .epochs = 1, .lr = &lr, .n_lr = 1, .momentum = &momentum, .n_momentum = 1, .losses = losses};
-    fit f = {.plan = plan, .data = data, .run = &run, .end_epoch = 1};
+    fit f = {.plan = plan, .data = data, .run = &run, .end_epoch = 1, .kept = plan->has_good};
     cmlp_status status = run_fit(&f);
     *loss = f.loss;
     return status;

@@ -151,6 +151,43 @@ void cmlp_plan_free(cmlp_plan *plan)
 
 cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan) { return &plan->cursor; }
 void cmlp_plan_seek(cmlp_plan *plan, uint64_t draw) { plan->forwards = draw; }
+
+/* One part after the other, as cmlp_flat_get has them; frozen ones are as they are now. */
+int cmlp_plan_get_good(const cmlp_plan *plan, void *values)
+{
+    const layout *l = plan->layout;
+    char *to = values;
+    for (size_t i = 0; plan->has_good && values && i < l->n_ops; i++)
+        for (size_t part = 0; part < l->ops[i].n_parts; part++) {
+            const op *o = &l->ops[i];
+            const part_layout *p = &o->parts[part];
+            cmlp_unpack(l->k, &p->panels,
+                        o->trained ? plan->good + p->offset : memory_of(plan, o)[part].value, to);
+            to += p->panels.rows * p->panels.columns * l->k->size;
+        }
+    return plan->has_good;
+}
+
+cmlp_status cmlp_plan_set_good(cmlp_plan *plan, const void *values)
+{
+    NEED(plan);
+    const layout *l = plan->layout;
+    const char *from = values;
+    plan->has_good = 0;
+    if (!values)
+        return CMLP_OK;
+    if (!plan->good && !(plan->good = cmlp_alloc(l->block_bytes)))
+        return cmlp_no_memory();
+    for (size_t i = 0; i < l->n_ops; i++)
+        for (size_t part = 0; part < l->ops[i].n_parts; part++) {
+            const part_layout *p = &l->ops[i].parts[part];
+            cmlp_pack(l->k, &p->panels, from, plan->good + p->offset);
+            from += p->panels.rows * p->panels.columns * l->k->size;
+        }
+    plan->has_good = 1;
+    return CMLP_OK;
+}
+
 int cmlp_plan_threads(const cmlp_plan *plan) { return plan->layout->threads; }
 
 size_t cmlp_plan_bytes(const cmlp_plan *plan)

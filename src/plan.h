@@ -17,9 +17,8 @@ struct cmlp_plan {
     double *partial; /* loss of each block of rows */
     double *norms;   /* squared gradient norms of the spans */
     double *squares; /* sums of squares of the spans' weights */
-    char *good;      /* parameters of the last good epoch; NULL until needed */
-    cmlp_cursor kept_at;     /* where the last call left the epoch whose start they are from */
-    uint64_t kept_steps;     /* and the optimizer's steps there, plus one; 0: at no such place */
+    char *good;      /* parameters that divergence goes back to; NULL until needed */
+    int has_good;    /* there are some */
     int64_t *order;
     size_t order_size;
     size_t ordered;         /* samples that `order` has shuffled; 0: none yet */

@@ -188,9 +188,11 @@ class SparseLoop(StepLoop):
 
     def step(self, data: Data, lr: float, momentum: float | None) -> float:
         momenta = None if momentum is None else np.array([momentum])
-        losses, _ = self._dense.run(data, 1, False, lr, momenta, None)
-        self.cursor.step_count += len(losses)
-        return losses[0] if losses else float("nan")
+        losses, status = self._dense.run(data, 1, False, lr, momenta, None)
+        if status == "diverged":
+            return float("nan")
+        self.cursor.step_count += 1
+        return losses[0]
 
 
 @dataclass(frozen=True)

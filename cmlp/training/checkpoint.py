@@ -35,6 +35,8 @@ def save(path: files.PathLike, state: TrainState) -> None:
         tensors.update({f"slots.{name}": a for name, a in running.get_slots().items()})
     for name, column in state.history.to_dict().items():
         tensors[f"history.{name}"] = np.array(column, np.float64)
+    if cursor.good is not None:
+        tensors["good"] = cursor.good
     fit, arrays = _split(state.call)
     schedule = state.schedule
     about["trainer"] = {
@@ -91,6 +93,7 @@ class Saved:
     history: History
     call: Call | None
     slots: dict[str, Array]
+    good: Array | None
 
     @property
     def goes_on(self) -> bool:
@@ -100,7 +103,9 @@ class Saved:
     def cursor(self) -> _core.Cursor:
         """Where training stood."""
         names = ("epoch", "step_in_epoch", "loss_sum", "step_count")
-        return _core.Cursor(*(self.about[name] for name in names))
+        cursor = _core.Cursor(*(self.about[name] for name in names))
+        cursor.good = self.good
+        return cursor
 
 
 def read(path: files.PathLike) -> Saved:
@@ -114,7 +119,7 @@ def read(path: files.PathLike) -> Saved:
             for name, a in contents.get(_names(contents, "slots.")).items()
         }
         history, call = _history(about["history"], contents), _join(about["fit"], contents, net)
-        saved = Saved(contents, about, net, history, call, slots)
+        saved = Saved(contents, about, net, history, call, slots, _flat("good", contents, net))
         place = 0 if call is None or call.finished else about["step_in_epoch"] * call.batch_size
         if call is not None and place >= call.n_samples:
             raise FormatError(f"a step that epochs of {call.n_samples} samples do not have")
@@ -265,11 +270,19 @@ def _join(fit: dict[str, Any] | None, contents: files.Contents, net: Sequential)
         if not i.isdecimal() or int(i) >= len(states):
             raise ValueError(f"tensor {name!r} is of none of {len(states)} callbacks")
         states[int(i)][key] = a
-    weights = contents.get(_names(contents, "fit.weights")).get("fit.weights")
-    if weights is not None and (weights.shape != (net.n_parameters,) or weights.dtype != net.dtype):
-        raise ValueError(f"fit.weights has shape {weights.shape}; expected ({net.n_parameters},)")
+    weights = _flat("fit.weights", contents, net)
     settings = {k: v for k, v in fit.items() if k in _FIT or k in _FIT_LATER}
     return Call(**{**settings, "callbacks": states, "weights": weights})
+
+
+def _flat(name: str, contents: files.Contents, net: Sequential) -> Array | None:
+    """A flat vector of parameters, where the file has it."""
+    if name not in contents.tensors:
+        return None
+    values = contents.get([name])[name]
+    if values.shape != (net.n_parameters,) or values.dtype != net.dtype:
+        raise ValueError(f"{name} has shape {values.shape}; expected ({net.n_parameters},)")
+    return values
 
 
 def _names(contents: files.Contents, prefix: str) -> list[str]:

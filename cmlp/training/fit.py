@@ -333,8 +333,12 @@ class Fit:
             history.add({"epoch": epoch + 1, "loss": float("nan")})
 
     def _diverged(self, lr: Rate) -> None:
-        """Go back to the start of the epoch, whose weights the loop has put back."""
+        """Go back to the start of the epoch; the loop has put back the last good weights.
+
+        At the first step of an epoch those are of the start of the epoch before.
+        """
         trainer, cursor = self.trainer, self.trainer.cursor
+        after = cursor.epoch - (cursor.step_in_epoch == 0 and cursor.good is not None)
         cursor.step_count -= cursor.step_in_epoch
         begin_epoch(cursor, cursor.epoch)
         if trainer.running is not None:
@@ -342,7 +346,7 @@ class Fit:
         rate = lr if isinstance(lr, float) else float(lr.max())
         raise DivergenceError(
             f"the loss became NaN or infinite in epoch {cursor.epoch + 1} (learning rate "
-            f"{rate:g}); the weights are those after epoch {cursor.epoch}"
+            f"{rate:g}); the weights are those after epoch {after}"
         )
 
     # ---- telling callbacks ----

@@ -161,7 +161,6 @@ class PythonLoop:
         self.seed, self.cursor = parts.seed, parts.cursor
         self.scheduled = parts.schedule is not None
         self.gradients = Gradients(parts, batch_size)
-        self._good: Array | None = None
 
     def run(
         self,
@@ -176,21 +175,26 @@ class PythonLoop:
         losses: list[float] = []
         cursor, done = self.cursor, 0
         for _ in range(epochs):
-            if cursor.step_in_epoch == 0:
-                self._good = self.net.get_flat()
             minibatch = self._minibatches(data, shuffle)
             for start in range(cursor.step_in_epoch * self.batch_size, len(data), self.batch_size):
                 if done == max_steps or (done and pause is not None and pause.is_asked):
                     return losses, "paused"
                 part = minibatch(start)
+                first = cursor.step_in_epoch == 0 or cursor.good is None
+                before = self.net.get_flat() if first else None
                 loss = self.step(part, _at(lr, done), None if momentum is None else momentum[done])
                 if not isfinite(loss):
-                    if self._good is not None:
-                        self.net.set_flat(self._good)
+                    self._put_back()
                     return losses, "diverged"
+                if first:
+                    cursor.good = before
                 self._count(part, loss)
                 done += 1
             losses.append(self._end_epoch(len(data)))
+        # No loss has judged the last update.
+        if not np.isfinite(self.net.get_flat()).all():
+            self._put_back()
+            return losses, "diverged"
         return losses, "done"
 
     def _minibatches(self, data: Samples, shuffle: bool) -> Callable[[int], Data]:
@@ -211,6 +215,12 @@ class PythonLoop:
             self._update(data, lr, momentum)
             self.cursor.step_count += 1
         return loss
+
+    def _put_back(self) -> None:
+        """Go back to the last good parameters."""
+        good = self.cursor.good
+        if good is not None:
+            self.net.set_flat(good)
 
     def _update(self, data: Data, lr: float, momentum: float | None) -> None:
         optimizer = self.optimizer
@@ -237,7 +247,7 @@ class PythonLoop:
         """Move the cursor to the next epoch; the mean loss of the one that ends, of n samples."""
         cursor = self.cursor
         loss = cursor.loss_sum / n
-        begin_epoch(cursor, cursor.epoch + 1)
+        cursor.epoch, cursor.step_in_epoch, cursor.loss_sum = cursor.epoch + 1, 0, 0.0
         return loss
 
     def order_of(self, n: int, shuffle: bool) -> Array:
@@ -263,9 +273,9 @@ def keeping_frozen(net: Sequential) -> Iterator[None]:
 
 
 def begin_epoch(cursor: _core.Cursor, epoch: int) -> None:
-    """Move a cursor to the beginning of an epoch."""
+    """Move a cursor to an epoch with which training begins anew."""
     cursor.epoch, cursor.step_in_epoch = epoch, 0
-    cursor.loss_sum = 0.0
+    cursor.loss_sum, cursor.good = 0.0, None
 
 
 class Gradients:

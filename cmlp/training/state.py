@@ -229,6 +229,8 @@ class TrainState:
     def end_call(self, call: Call) -> None:
         """Be in no call of ``fit`` any more; ``call`` is the one that has ended."""
         self._call, self._fitting = call, None
+        if call.finished:
+            self._cursor.good = None
 
     def place(self, cursor: _core.Cursor, history: History, call: Call | None) -> None:
         """Stand where a checkpoint was saved: the next ``fit`` goes on with ``call``."""
@@ -237,8 +239,7 @@ class TrainState:
         to.epoch, to.step_in_epoch, to.step_count = (
             cursor.epoch, cursor.step_in_epoch, cursor.step_count,
         )  # fmt: skip
-        to.loss_sum = cursor.loss_sum
-        self.forget_plans()  # they know how the epoch began that they were in
+        to.loss_sum, to.good = cursor.loss_sum, cursor.good
 
     def take_classes(self, classes: Array | None, names: tuple[str, ...] | None) -> None:
         """Give the net what it gets by being trained: its classes, names of features, its link."""
