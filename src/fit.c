@@ -114,7 +114,7 @@ static void fit_share(void *ctx, int thread, int n_threads)
     step st = {.f = f, .thread = thread, .n_threads = n_threads};
     cmlp_cursor at = f->start;
     cmlp_status status = CMLP_OK;
-    int kept = plan->has_good, epoch_begins = !at.step || !kept;
+    int kept = f->keep_good && plan->has_good, epoch_begins = !at.step || !kept;
     uint64_t done = 0;
     while (!status && at.epoch < f->end_epoch) {
         if (f->shuffled && (at.step == 0 || done == 0)) {
@@ -277,7 +277,8 @@ static cmlp_status run_fit(fit *f)
         /* The last update of all is the one that no loss has judged. */
         if (f->keep_good && status == CMLP_OK && !finite_parameters(plan))
             status = CMLP_DIVERGED;
-        plan->has_good = f->kept;
+        if (f->keep_good)
+            plan->has_good = f->kept;
         if (status == CMLP_DIVERGED && f->kept)
             cmlp_put_back_good(plan);
     }
@@ -294,7 +295,12 @@ cmlp_status cmlp_fit(cmlp_plan *plan, const cmlp_data *data, cmlp_run *run)
     if (status)
         return status;
     run->n_losses = 0;
-    fit f = {.plan = plan, .data = data, .run = run, .start = plan->cursor, .keep_good = 1};
+    fit f = {.plan = plan,
+             .data = data,
+             .run = run,
+             .start = plan->cursor,
+             .keep_good = 1,
+             .kept = plan->has_good};
     f.end = f.start;
     f.end_epoch = f.start.epoch + run->epochs;
     status = run_fit(&f);
@@ -308,7 +314,7 @@ static cmlp_status one_step(cmlp_plan *plan, const cmlp_data *data, double lr, d
     double losses[1];
     cmlp_run run = {
         .epochs = 1, .lr = &lr, .n_lr = 1, .momentum = &momentum, .n_momentum = 1, .losses = losses};
-    fit f = {.plan = plan, .data = data, .run = &run, .end_epoch = 1, .kept = plan->has_good};
+    fit f = {.plan = plan, .data = data, .run = &run, .end_epoch = 1};
     cmlp_status status = run_fit(&f);
     *loss = f.loss;
     return status;

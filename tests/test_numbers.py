@@ -29,7 +29,7 @@ def test_limits_of_activations(isa, activation, dtype):
         assert np.isnan(_core.activation_forward(x, activation)).all()
         x[0], x[-1] = -INF, INF
         y = _core.activation_forward(x, activation)
-        np.testing.assert_array_equal(y[[0, -1]], ACTIVATIONS[activation].limits)
+        np.testing.assert_array_equal(y[[0, -1]], np.array(ACTIVATIONS[activation].limits, dtype))
         assert np.isnan(y[1:-1]).all()
 
 
