@@ -152,6 +152,9 @@ class TestControls:
                             page.inner_text("#card"))  # fmt: skip
         line.dispatch_event("click")
         assert fields.count() == 1
+        page.keyboard.press("Escape")
+        page.hover('[aria-label="Output unit"] .bias')
+        assert page.inner_text("#card") == "Bias of the output: 0.000"
 
     @pytest.mark.slow
     def test_the_large_view(self, opened):

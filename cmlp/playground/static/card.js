@@ -10,23 +10,22 @@ export class Card {
     this.root = root;
     this.edited = edited;
     this.fields = [];
+    this.place = null;
     document.addEventListener("pointerdown", (event) => {
       if (!this.root.contains(event.target)) this.close();
     });
   }
 
-  /** Show the value of the line that is pointed at, or of none. */
-  hoverLink(network, frame, link, event) {
+  /** Show the value at a place of the parameters, beside the pointer; of none, hide it. */
+  hover(frame, label, place, event) {
     if (this.fields.length > 0) return;
-    this.link = link;
-    if (!link || !frame) {
+    this.place = place;
+    if (place === null || !frame) {
       this.root.hidden = true;
       return;
     }
     this.root.className = "card look";
-    this.label = `Weight from ${network.sourceName(link.layer, link.input)} to `
-      + `${network.targetName(link.layer, link.unit)}: `;
-    this.root.replaceChildren(this.label, element("b", {}, text(frame.parameters[link.place])));
+    this.root.replaceChildren(`${label}: `, element("b", {}, text(frame.parameters[place])));
     this.move(event.pageX, event.pageY);
   }
 
@@ -85,15 +84,15 @@ export class Card {
         input.value = frame.parameters[place].toPrecision(5);
       }
     }
-    if (this.fields.length === 0 && this.link && this.link.place < frame.parameters.length) {
-      this.root.querySelector("b").textContent = text(frame.parameters[this.link.place]);
+    if (this.fields.length === 0 && this.place < frame.parameters.length) {
+      this.root.querySelector("b").textContent = text(frame.parameters[this.place]);
     }
   }
 
   close() {
     if (this.fields.length > 0 && this.root.contains(document.activeElement)) this.before?.focus();
     this.fields = [];
-    this.link = null;
+    this.place = null;
     this.root.hidden = true;
   }
 }

@@ -12,7 +12,8 @@ const pairs = (values) => values.map((value) => [value, String(value)]);
 
 /**
  * Every control: where it stands, what it offers, and what it does, in a sentence.  `when` tells
- * whether it has an effect; one without is disabled.
+ * whether it has an effect; one without is disabled.  `shown` is what it shows, where that is not
+ * what the state says.
  */
 export const CONTROLS = [
   {
@@ -65,6 +66,7 @@ export const CONTROLS = [
     name: "loss", label: "Loss", place: "top", kind: "choice",
     options: [["cross-entropy", "cross-entropy"], ["squared", "squared error"]],
     when: (state) => state.problem === "classification",
+    shown: (state) => (state.problem === "classification" ? state.loss : "squared"),
     text: "What is made small. Cross-entropy takes the output as a probability; squared error "
       + "takes the distance of a tanh output from −1 and 1.",
   },
@@ -236,7 +238,7 @@ export function makeControls(changed) {
   });
   return function show(state, hidden) {
     for (const { control, box, input, show: set } of made) {
-      set(state[control.name]);
+      set(control.shown ? control.shown(state) : state[control.name]);
       box.hidden = hidden.has(control.name);
       input.disabled = control.when ? !control.when(state) : false;
       box.classList.toggle("idle", input.disabled);

@@ -18,9 +18,15 @@ const byId = (id) => document.getElementById(id);
 const ONLY_SHOWN = new Set(["showTestData", "discretize", "hideText"]);
 const IN_PLAY = new Set(["speed", "stopEpoch", "stopLoss"]);
 const MOST_MS = 10; // for a picture, of the 16 that a screen leaves
-const SET_LABELS = {
-  circle: "Circle", xor: "XOR", gauss: "Gaussian", spiral: "Spiral",
-  "reg-plane": "Plane", "reg-gauss": "Multi Gaussian", own: "Draw", file: "File",
+const SETS = {
+  circle: ["Circle", "Blue points within a ring of orange ones: one line cannot part them."],
+  xor: ["XOR", "Exclusive or: blue where both coordinates have the same sign."],
+  gauss: ["Gaussian", "Two clouds, which one line parts."],
+  spiral: ["Spiral", "Two arms around one another, the hardest of these sets."],
+  "reg-plane": ["Plane", "A number that rises evenly from one corner to the other."],
+  "reg-gauss": ["Multi Gaussian", "A number with three hills and three hollows."],
+  own: ["Draw", "Points of your own: choose a colour, and press or drag in the output."],
+  file: ["File", "The points of the file that was dropped onto the page."],
 };
 
 let { state, hidden, ofOriginal } = readAddress(location.hash);
@@ -53,7 +59,7 @@ const network = new Network(byId("net"), {
     change({ networkShape, activations });
   },
   look,
-  hoverLink: (link, event) => card.hoverLink(network, frame, link, event),
+  hover: (label, place, event) => card.hover(frame, label, place, event),
   edit: (layer, unit, input) => card.open(network, frame, layer, unit, input),
 });
 const showControls = makeControls((name, value) => change({ [name]: value }));
@@ -292,12 +298,13 @@ function showSets() {
   const buttons = names.map((set) => {
     const picture = ready?.thumbnails[set] ? thumbnail(ready.thumbnails[set])
       : element("span", { className: "own-set", "aria-hidden": "true" }, set === "own" ? "✎" : "▤");
-    const label = set === "file" ? table.name : SET_LABELS[set];
+    const [known, text] = SETS[set];
+    const label = set === "file" ? table.name : known;
     const button = element("button", {
       type: "button", "aria-pressed": String(state[name] === set), "aria-label": label,
     }, picture, label);
     button.dataset.set = set;
-    button.dataset.explain = "The points to learn from.";
+    button.dataset.explain = text;
     button.addEventListener("click", () => change({ [name]: set }));
     return button;
   });

@@ -52,7 +52,7 @@ export function placesOf(widths) {
 export class Network {
   /**
    * Draws into `root`.  `act` has what the user may do: feature(name), shape(networkShape,
-   * activations), look(unit or null), edit(layer, part, index).
+   * activations), look(unit or null), hover(label, place or null, event), edit(layer, unit, input).
    */
   constructor(root, act) {
     this.root = root;
@@ -64,7 +64,7 @@ export class Network {
     root.append(this.lines, this.columns);
     new ResizeObserver(() => this.place()).observe(root.parentElement);
     this.lines.addEventListener("pointerover", (event) => this.hover(event));
-    this.lines.addEventListener("pointerout", () => act.hoverLink(null));
+    this.lines.addEventListener("pointerout", () => act.hover("", null));
     this.lines.addEventListener("click", (event) => {
       const found = this.linkOf(event.target);
       if (found) act.edit(found.layer, found.unit, found.input);
@@ -173,6 +173,10 @@ export class Network {
     button.addEventListener("focus", look);
     button.addEventListener("blur", away);
     button.addEventListener("click", () => this.act.edit(layer, unit, null));
+    bias.addEventListener("pointerenter", (event) => {
+      this.act.hover(`Bias of ${this.targetName(layer, unit)}`, this.places[layer].bias(unit), event);
+    });
+    bias.addEventListener("pointerleave", () => this.act.hover("", null));
     button.painter = painter(canvas, this.small);
     button.bias = bias;
     return button;
@@ -325,7 +329,10 @@ export class Network {
 
   hover(event) {
     const link = this.linkOf(event.target);
-    if (link) this.act.hoverLink(link, event);
+    if (!link) return;
+    const { layer, unit, input, place } = link;
+    const ends = `${this.sourceName(layer, input)} to ${this.targetName(layer, unit)}`;
+    this.act.hover(`Weight from ${ends}`, place, event);
   }
 
   /** The name of what feeds a layer. */
