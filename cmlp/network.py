@@ -436,10 +436,11 @@ class Sequential(Declared):
         ----------
         values : array_like of shape (n_parameters,)
         """
-        v = checks.as_float(values, "values", self.dtype)
-        if v.shape != (self.n_parameters,):
-            raise ValueError(f"values has shape {v.shape}; expected ({self.n_parameters},)")
-        self._flat.set(v)
+        self._flat.set(values)
+
+    def set_flat_grad(self, values: ArrayLike) -> None:
+        """Take all gradients from one vector (n_parameters,), for an optimizer's next step."""
+        self._flat.set(values, gradients=True)
 
     def lerp_(self, other: Sequential, tau: float) -> Sequential:
         """Move the parameters towards those of another net: w <- (1 - tau) w + tau w_other.

@@ -67,8 +67,8 @@ PARTS = {
     "schedule": [lambda: None, lambda: lambda t: 0.03, lambda: cmlp.Warmup(50)],
 }
 READ_ONLY = {
-    "call", "cursor", "epoch", "evaluator", "fitting", "goes_on", "history", "running",
-    "step_count",
+    "call", "cursor", "epoch", "evaluator", "fitting", "goes_on", "history", "ranks",
+    "running", "step_count",
 }  # fmt: skip
 CASES = [(name, make) for name, makers in PARTS.items() for make in makers]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from .. import _core
+from .. import _core, checks
 from ..checks import Array
 from .base import own_gradients, own_parameters
 from .segment import Segment
@@ -59,16 +61,20 @@ class Flat:
             return vectors[0]
         return np.concatenate([np.empty(0), *vectors], dtype=self.dtype, casting="same_kind")
 
-    def set(self, values: Array) -> None:
-        """Take a checked vector of all values."""
-        start = 0
+    def set(self, vector: ArrayLike, gradients: bool = False) -> None:
+        """Take a vector of all values, or of gradients."""
+        values, start = checks.as_float(vector, "values", self.dtype), 0
+        n = sum(math.prod(shape) for shape in self.shapes())
+        if values.shape != (n,):
+            raise ValueError(f"values has shape {values.shape}; expected ({n},)")
         for block in self.blocks:
             if isinstance(block, _core.LayerList):
                 stop = start + block.n_parameters
-                block.set(values[start:stop])
+                block.set(values[start:stop], gradients)
                 start = stop
                 continue
-            for a in own_parameters(block).values():
+            named = own_gradients(block) if gradients else own_parameters(block)
+            for a in named.values():
                 a[...] = values[start : start + a.size].reshape(a.shape)
                 start += a.size
 

@@ -18,6 +18,7 @@ from .callbacks import (
     ProgressBar,
 )
 from .history import History
+from .ranks import RankError, Ranks
 from .restarts import Restarts, best_of
 from .session import Session
 from .snapshot import Snapshot
@@ -31,6 +32,8 @@ __all__ = [
     "History",
     "ModelCheckpoint",
     "ProgressBar",
+    "RankError",
+    "Ranks",
     "Restarts",
     "Session",
     "Snapshot",

@@ -133,6 +133,7 @@ def load(
     optimizer: Any,
     schedule: ScheduleLike,
     n_threads: int | None,
+    comm: Any = None,
 ) -> State:
     """A trainer of class ``kind`` from a checkpoint."""
     saved = read(path)
@@ -147,7 +148,7 @@ def load(
                 )
             if schedule is None and about["schedule_class"] != "NoneType":
                 schedule = _part(None, about["schedule"], schedules.from_config, "schedule")
-            state = kind(saved.net, loss, optimizer, schedule, n_threads, about["seed"])
+            state = kind(saved.net, loss, optimizer, schedule, n_threads, about["seed"], comm)
     except _Missing as error:
         raise ValueError(str(error)) from None
     _restore_parts(saved, state)

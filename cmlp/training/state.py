@@ -22,7 +22,9 @@ from .contract import Call, Progress
 from .data import Data
 from .history import History
 from .loops import Gradients, Loop, Rate, begin_epoch, make_loop, settings_of
+from .parallel import ParallelLoop
 from .parts import check_loss, check_net, check_optimizer, check_pair, in_core
+from .ranks import Ranks, as_ranks
 
 # Loops kept, each for a size of minibatches.
 _MOST_LOOPS = 4
@@ -46,6 +48,7 @@ class TrainState:
     n_threads : int, optional
     seed : int, optional
         The net's if None.
+    comm : mpi4py.MPI.Comm or Ranks, optional
 
     Attributes
     ----------
@@ -68,6 +71,7 @@ class TrainState:
         "_goes_on",
         "_history",
         "_loops",
+        "_ranks",
         "_thread",
         "loss",
         "n_threads",
@@ -92,15 +96,16 @@ class TrainState:
         schedule: ScheduleLike = None,
         n_threads: int | None = None,
         seed: int | None = None,
+        comm: Any = None,
     ) -> None:
-        self._start()
+        self._start(as_ranks(comm))
         self.net, self.loss = net, loss
         self.optimizer = SGD() if optimizer is None else optimizer
         self.schedule = schedule
         self.n_threads = n_threads
         self.seed = net.seed if seed is None else seed
 
-    def _start(self) -> None:
+    def _start(self, ranks: Ranks | None = None) -> None:
         """Stand at the beginning of everything."""
         self._cursor, self._history = _core.Cursor(), History()
         self._call: Call | None = None
@@ -108,6 +113,7 @@ class TrainState:
         self._fitting: Progress | None = None
         self._thread: int | None = None
         self._given_schedule: ScheduleLike = None
+        self._ranks = ranks
         self._loops: dict[Any, Loop] = {}
         self.forget_plans()
 
@@ -257,6 +263,11 @@ class TrainState:
                 "between two steps, by a callback"
             )
 
+    @property
+    def ranks(self) -> Ranks | None:
+        """The processes that train the net together."""
+        return self._ranks
+
     # ---- what follows from the parts ----
 
     def loop_for(self, batch_size: int) -> Loop:
@@ -274,6 +285,8 @@ class TrainState:
 
     def new_loop(self, batch_size: int) -> Loop:
         """A loop for minibatches of this size."""
+        if self._ranks is not None:
+            return ParallelLoop(self, batch_size, self._ranks)
         return make_loop(self, batch_size)
 
     def rates(self, n: int) -> Rate:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +25,8 @@ from .fit import Fit
 from .history import History
 from .lbfgs import LbfgsFit
 from .loops import CompiledLoop, Gradients
+from .parallel import description
+from .ranks import is_first
 from .state import TrainState, check_monitor
 from .stream import Stream, samples_for
 
@@ -54,6 +56,10 @@ class Trainer(TrainState):
         Most threads; all that the process may use if None.  The numbers are the same for any.
     seed : int, optional
         Of the order of samples and of dropout; the net's if None.
+    comm : mpi4py.MPI.Comm or cmlp.training.Ranks, optional
+        Processes that train the net together: all of them make the same trainer and call ``fit``
+        with the same data, and each works on its share of each minibatch.  The numbers are the
+        same for any number of ranks; see `Ranks`.
 
     Attributes
     ----------
@@ -139,12 +145,34 @@ class Trainer(TrainState):
         from . import checkpoint
 
         with self.hold():
-            fit = self._checked_fit(
-                x, y, epochs, batch_size, shuffle, validation, sample_weight, callbacks, progress,
-                None if resume is None else checkpoint.read(resume),
+            fit = self._agreed(
+                lambda: self._checked_fit(
+                    x, y, epochs, batch_size, shuffle, validation, sample_weight, callbacks,
+                    progress, None if resume is None else checkpoint.read(resume),
+                )
             )  # fmt: skip
             self._fast = None
-            return fit.run()
+            with nullcontext() if self.ranks is None else self.ranks.together():
+                return fit.run()
+
+    def _agreed(self, make: Callable[[], Fit]) -> Fit:
+        """A call of ``fit`` that all ranks want to make; an error on one is one on all."""
+        ranks = self.ranks
+        if ranks is None:
+            return make()
+        try:
+            fit = make()
+        except BaseException as error:
+            ranks.greet(None, error)
+            raise
+        settings = {
+            "batch_size": fit.batch_size,
+            "shuffle": fit.shuffle,
+            "epochs": fit.last_epoch,
+            "ranks": ranks.settings(),
+        }
+        ranks.greet(description(self, self.running, fit.data, settings))
+        return fit
 
     def _checked_fit(
         self,
@@ -176,7 +204,7 @@ class Trainer(TrainState):
         size = len(trained) if batch_size is None else checks.positive_int(batch_size, "batch_size")
         check_monitor(self.schedule, held_out)
         observers = list(callbacks)
-        if checks.flag(progress, "progress"):
+        if checks.flag(progress, "progress") and is_first(self.ranks):
             observers.append(ProgressBar(force=True))
         call, goes_on = (self.call, self.goes_on) if saved is None else (saved.call, saved.goes_on)
         settings = trained, held_out, epochs, size, shuffle, observers, call
@@ -184,6 +212,8 @@ class Trainer(TrainState):
             fit = Fit(self, *settings, goes_on, source)
         elif isinstance(trained, Stream):
             raise ValueError("x is a source that is read by windows; expected arrays, for LBFGS")
+        elif self.ranks is not None:
+            raise ValueError("comm is given; expected None, for LBFGS")
         elif saved is None:
             fit = LbfgsFit(self, *settings)
         else:
@@ -246,6 +276,8 @@ class Trainer(TrainState):
     def _step(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> float:
         if isinstance(self.optimizer, LBFGS):
             raise TypeError("the optimizer is LBFGS, which has no single steps; use fit")
+        if self.ranks is not None:
+            raise TypeError("comm is given; expected None, as single steps are for one process")
         classes = data.classes_for(self.net, self.loss, self.net.classes, y)
         batch = data.check(self.net, self.loss, classes, x, y, sample_weight, relative=False)
         rates, momenta = self.rates(1), self.momenta(1)
@@ -358,8 +390,9 @@ class Trainer(TrainState):
     def save_checkpoint(self, path: str | PathLike[str]) -> None:
         """Save net, optimizer, schedule, history and the place in the epoch, to go on exactly.
 
-        The file is replaced whole or not at all.  Losses, optimizers, layers and schedules
-        written by users are not saved; they are given again when it is loaded.
+        The file is replaced whole or not at all; of several ranks the first writes it.  Losses,
+        optimizers, layers and schedules written by users are not saved; they are given again when
+        it is loaded.
 
         Parameters
         ----------
@@ -372,7 +405,8 @@ class Trainer(TrainState):
         """
         from . import checkpoint
 
-        checkpoint.save(path, self)
+        if is_first(self.ranks):
+            checkpoint.save(path, self)
 
     @classmethod
     def load_checkpoint(
@@ -382,6 +416,7 @@ class Trainer(TrainState):
         optimizer: Any = None,
         schedule: ScheduleLike = None,
         n_threads: int | None = None,
+        comm: Any = None,
     ) -> Self:
         """The trainer that was saved; its next ``fit`` goes on where it was.
 
@@ -391,6 +426,8 @@ class Trainer(TrainState):
         loss, optimizer, schedule : optional
             Needed where the saved one was written by a user.
         n_threads : int, optional
+        comm : mpi4py.MPI.Comm or Ranks, optional
+            Any number of ranks may go on with what any other has saved.
 
         Raises
         ------
@@ -403,7 +440,7 @@ class Trainer(TrainState):
         """
         from . import checkpoint
 
-        return checkpoint.load(cls, path, loss, optimizer, schedule, n_threads)
+        return checkpoint.load(cls, path, loss, optimizer, schedule, n_threads, comm)
 
     def __repr__(self) -> str:
         schedule = "" if self.schedule is None else f", schedule={self.schedule!r}"

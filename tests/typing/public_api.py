@@ -34,6 +34,15 @@ X = np.random.default_rng(0).normal(size=(40, 3))
 LABELS = (X[:, 0] > 0).astype(np.int64)
 
 
+def several_processes() -> None:
+    with suppress(TypeError):  # no communicator
+        ranks = cmlp.training.Ranks(object(), row_groups=4, exchange="ordered", local_steps=1)
+        assert_type(ranks.bytes_sent, int)
+    assert issubclass(cmlp.training.RankError, RuntimeError)
+    net = cmlp.Sequential(cmlp.Dense(3, 2), seed=0)
+    net.set_flat_grad(net.get_flat_grad())
+
+
 def sources() -> None:
     rows = data.Source.from_arrays(X, LABELS, shuffle="blocks", window=32, block_rows=8)
     chunks = data.Source.from_chunks(lambda: [(X, LABELS)], n_rows=40, n_readers=2)
