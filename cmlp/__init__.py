@@ -68,6 +68,7 @@ from .schedules import (
     StepDecay,
     Warmup,
 )
+from .tabular import TablePreprocessor
 from .training import (
     Callback,
     Converged,
@@ -191,6 +192,7 @@ __all__ = [
     "SquaredError",
     "Step",
     "StepDecay",
+    "TablePreprocessor",
     "Tanh",
     "Trainer",
     "Warmup",

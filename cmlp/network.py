@@ -26,7 +26,7 @@ from .layers.flat import Flat
 from .layers.passes import InPython, Part, run_backward, run_forward, run_predict
 from .layers.segment import Segment
 from .layers.shapes import Shape, as_shape, shaped
-from .preprocessing import Preprocessing
+from .preprocessing import Preprocessing, Standardizer
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -197,13 +197,14 @@ class Sequential(Declared):
         return self._predict(x, out)
 
     def _predict(self, x: ArrayLike, out: Array | None) -> Array:
-        self.preprocessing.check_names(x)
-        a = checks.as_array(x, "x")
-        if a.size and (a.shape == self.in_shape or (a.ndim == 1 and self.in_shape is None)):
-            rows = None if out is None else out[np.newaxis]
-            row: Array = self._predict(a[np.newaxis], rows)[0]
-            return row
-        rows = self._rows(a, allow_empty=True)
+        if self.preprocessing.table is None:
+            self.preprocessing.check_names(x)
+            x = checks.as_array(x, "x")
+            if x.size and (x.shape == self.in_shape or (x.ndim == 1 and self.in_shape is None)):
+                rows = None if out is None else out[np.newaxis]
+                row: Array = self._predict(x[np.newaxis], rows)[0]
+                return row
+        rows = self._rows(x, allow_empty=True)
         if out is not None:
             checks.output(out, (len(rows), *(self.out_shape or (None,))), self.dtype, rows)
         if not len(rows):
@@ -290,7 +291,8 @@ class Sequential(Declared):
             rows = (rows * outputs.scale).astype(rows.dtype)
         dx = run_backward(self._parts, rows, need_dx)
         self._batch = len(rows)
-        dx = dx if inputs is None else (dx / inputs.scale).astype(dx.dtype)
+        if isinstance(inputs, Standardizer):
+            dx = (dx / inputs.scale).astype(dx.dtype)
         return shaped(dx, self.in_shape)
 
     @property

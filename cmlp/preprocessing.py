@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import checks
 from .checks import Array
+from .encoding import TableEncoder
 from .errors import FormatError
 
-__all__ = ["Preprocessing", "Standardizer"]
+__all__ = ["Preprocessing", "Standardizer", "TableEncoder"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +129,10 @@ class Preprocessing:
 
     Parameters
     ----------
-    inputs : Standardizer, optional
-        Of the inputs, (n_in,).
+    inputs : Standardizer or TableEncoder, optional
+        Of the inputs, (n_in,). With what a `TablePreprocessor` has learnt (``encoder_``) the net
+        takes tables: data frames, Arrow tables, or arrays of columns. Its ``forward`` and
+        ``backward`` are then of the encoded inputs' gradient.
     targets : Standardizer, optional
         Of the targets of a regression, (n_out,).
     feature_names : sequence of str, optional
@@ -148,16 +151,24 @@ class Preprocessing:
     array([[25.]], dtype=float32)
     """
 
-    inputs: Standardizer | None = None
+    inputs: Standardizer | TableEncoder | None = None
     targets: Standardizer | None = None
     feature_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "targets"):
+        for name, kinds in (("inputs", (Standardizer, TableEncoder)), ("targets", (Standardizer,))):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, Standardizer):
-                raise TypeError(f"{name} is {value!r}; expected a Standardizer or None")
-        if self.feature_names is not None:
+            if value is not None and not isinstance(value, kinds):
+                expected = " or ".join(kind.__name__ for kind in kinds)
+                raise TypeError(f"{name} is {value!r}; expected a {expected} or None")
+        if isinstance(self.inputs, TableEncoder):
+            called = self.inputs.names if self.inputs.named else None
+            if self.feature_names not in (None, called):
+                raise ValueError(
+                    f"feature_names is {_some(self.feature_names or ())}; expected those of inputs"
+                )
+            object.__setattr__(self, "feature_names", called)
+        elif self.feature_names is not None:
             names = checks.label_values(self.feature_names, "feature_names")
             if names.ndim != 1 or names.dtype.kind != "U":
                 raise TypeError(f"feature_names is {self.feature_names!r}; expected strings")
@@ -182,9 +193,23 @@ class Preprocessing:
         """Whether there is anything to be computed."""
         return self.inputs is not None or self.targets is not None
 
+    @property
+    def table(self) -> TableEncoder | None:
+        """What turns tables into inputs, if the net takes tables."""
+        return self.inputs if isinstance(self.inputs, TableEncoder) else None
+
+    def scaler(self, target: str) -> Standardizer | None:
+        """What standardises the inputs; ValueError if the net takes tables, for another program."""
+        if isinstance(self.inputs, TableEncoder):
+            raise ValueError(
+                f"the net takes tables, whose categories and missing values {target} cannot "
+                "express; expected a net of numbers"
+            )
+        return self.inputs
+
     def named(self, names: tuple[str, ...] | None) -> Preprocessing:
         """The same with these names where it has none yet."""
-        if names is None or self.feature_names is not None:
+        if names is None or self.feature_names is not None or self.table is not None:
             return self
         return replace(self, feature_names=names)
 
@@ -198,9 +223,14 @@ class Preprocessing:
 
     def check_fits(self, n_in: int | None, n_out: int | None) -> None:
         """Raise ValueError unless a net of these widths can have it."""
-        inputs = None if self.inputs is None else len(self.inputs.mean)
+        inputs: int | None = None
+        names: int | None = None
+        if isinstance(self.inputs, TableEncoder):
+            inputs = len(self.inputs.input_names)
+        else:
+            inputs = None if self.inputs is None else len(self.inputs.mean)
+            names = None if self.feature_names is None else len(self.feature_names)
         targets = None if self.targets is None else len(self.targets.mean)
-        names = None if self.feature_names is None else len(self.feature_names)
         for name, found, expected in (
             ("inputs", inputs, n_in),
             ("targets", targets, n_out),
@@ -222,6 +252,10 @@ class Preprocessing:
 
         Means are taken away in float64, before anything is rounded to the net's type.
         """
+        if isinstance(self.inputs, TableEncoder):
+            return checks.as_float(
+                self.inputs.transform(x, name), f"{name}, encoded,", dtype, finite
+            )
         self.check_names(x, name)
         if self.inputs is None:
             return checks.as_rows(x, name, dtype, n_in, finite, allow_empty)
@@ -232,7 +266,7 @@ class Preprocessing:
 
     def check_names(self, x: object, name: str = "x") -> None:
         """Raise ValueError for a data frame whose columns are not the features."""
-        names = names_of(x)
+        names = names_of(x) if self.table is None else None  # which finds its columns
         if names is not None and self.feature_names is not None and names != self.feature_names:
             raise ValueError(
                 f"{name} has the columns {_some(names)}; expected {_some(self.feature_names)}"

@@ -294,6 +294,10 @@ class Column:
         """
         pa = arrow()
         compute, cells = pa.compute, self.cells
+        if self.n_missing == len(self):
+            return np.full(len(self), np.datetime64("NaT"), dtype="datetime64[us]")
+        if not self.written and self.kind != "time":
+            raise FormatError(f"{self._place()} is {self._named()}, expected times")
         if self.written:
             text = compute.replace_substring_regex(
                 cells, r"^([0-9]{2})\.([0-9]{2})\.([0-9]{4})", r"\3-\2-\1"
@@ -314,8 +318,8 @@ class Column:
         return values.astype("datetime64[us]", copy=False)
 
     def n_different(self) -> int:
-        """How many different values there are."""
-        return int(arrow().compute.count_distinct(self.cells).as_py())
+        """How many different values there are, none not counted."""
+        return int(arrow().compute.count_distinct(self.cells, mode="only_valid").as_py())
 
     def loses_digits(self) -> bool:
         """Whether whole numbers are too large for float64 to tell them apart."""
@@ -326,6 +330,20 @@ class Column:
             return False
         return len(np.unique(values[~np.isnan(values)])) < self.n_different()
 
+    def nearly_numbers(self) -> int | None:
+        """The first row that is no number, in text of which half or more is; None otherwise."""
+        pa = arrow()
+        if not self.written or self.kind != "text" or self._any(LEADING_ZEROS):
+            return None
+        is_number = pa.compute.match_substring_regex(self._points, NUMBER)
+        if 2 * pa.compute.sum(is_number).as_py() < len(self) - self.n_missing:
+            return None
+        return int(pa.compute.index(is_number, False).as_py())
+
+    def texts(self) -> list[str]:
+        """The cells as text, as they are written."""
+        return ["" if cell is None else str(cell) for cell in self._raw.to_pylist()]
+
     def place(self, row: int) -> str:
         """Where the cell of a row stands."""
         return f"{self._where(row)}, column {shown(self.name)}"
@@ -335,7 +353,8 @@ class Column:
         return f"{source}: column {shown(self.name)}" if source else f"column {shown(self.name)}"
 
     def _named(self) -> str:
-        return {"time": "of times", "text": "text"}.get(self.kind, "of numbers")
+        names = {"time": "of times", "text": "text", "truth": "of truth values"}
+        return names.get(self.kind, "of numbers")
 
 
 class Table:
@@ -442,4 +461,4 @@ def _arrow_table(pa: Any, frame: Any) -> Any:
     if rows.ndim != 2:
         raise ValueError(f"shape {rows.shape}; expected (n, columns)")
     names = map(str, itertools.count())
-    return pa.table({next(names): pa.array(column) for column in rows.T})
+    return pa.table({next(names): pa.array(column, from_pandas=True) for column in rows.T})

@@ -39,12 +39,12 @@ def evaluate(
     given = options.reading_given(reading)
     net = load(model_file)
     origin = Origin.of(net)
-    dataset = model.load_for(net, origin, source, target or None, given)
+    loaded = model.load_for(net, origin, source, target or None, given)
     which = which or ("all" if data.is_table(source) else "test")
     if which == "all":
-        x, y = data.whole(dataset)
+        x, y = data.whole(loaded)
     else:
-        x, y = getattr(data.part(dataset, origin.test_share, 0.0), which)
+        x, y = getattr(data.part(loaded, origin.test_share, 0.0), which)
     rows = model.scores(y, model.predictions(net, x))
     rows["samples"] = str(len(x))
     output.show(f"{model_file} on {source}", rows)
@@ -68,7 +68,7 @@ def predict(model_file: str, source: str, out: Path | None, proba: bool, **readi
         output.check_place(out, "--out")
     net = load(model_file)
     x = model.load_inputs(net, source, given)
-    model.check_inputs(net, x.shape[1], source)
+    model.check_inputs(net, x, source)
     columns = [model.predictions(net, x)]
     n_values = 1 if columns[0].ndim == 1 else columns[0].shape[1]
     names = ["prediction"] if n_values == 1 else [f"prediction {i + 1}" for i in range(n_values)]

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import datasets
+from ..datasets.columns import choose
 from ..datasets.dataset import Dataset
-from ..datasets.tables import dataset_of, is_table_name
+from ..datasets.tables import dataset_of, is_table_name, targets_of
+from ..datasets.targets import encode
 from ..table import Table
 
 Array = NDArray[Any]
@@ -22,9 +24,12 @@ _VALIDATION_SEED = 1
 
 
 class Samples(NamedTuple):
-    """Inputs (n, n_in) and labels (n,) or numbers (n, n_out), as they are in the data."""
+    """Inputs, and labels (n,) or numbers (n, n_out), as they are in the data.
 
-    x: Array
+    The inputs are an array (n, n_in), or a table if it has more than numbers.
+    """
+
+    x: Any
     y: Array
 
 
@@ -37,11 +42,15 @@ class Parts(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A set, what was found out of its file, and what its user should know."""
+    """A set, what was found out of its file, and what its user should know.
+
+    With a table, the inputs are its columns, and ``dataset.x`` (n, 1) only numbers its rows.
+    """
 
     dataset: Dataset
     about: dict[str, str]
     notes: list[str]
+    table: Table | None = None
 
 
 def is_table(source: str) -> bool:
@@ -59,10 +68,12 @@ def load(
     task: str | None = None,
     classes: Sequence[Any] | None = None,
     reading: Mapping[str, Any] | None = None,
+    mixed: bool | None = None,
 ) -> Loaded:
     """The set of that name or file; the options are for tables, ``reading`` for text.
 
-    ``features`` are names, or names joined by commas where no column has the whole.
+    ``features`` are names, or names joined by commas where no column has the whole. ``mixed`` is
+    whether columns may be more than numbers, by default if any is, or lacks a value.
     """
     if not is_table(source):
         given = {"target": target, "features": features, "task": task, **(reading or {})}
@@ -84,9 +95,17 @@ def load(
     chosen = None if features is None else columns_named(features, table.names)
     na_values = tuple((reading or {}).get("na_values", ()))
     task = task if classes is None else "classification"
-    dataset = dataset_of(table, target, chosen, task, classes, na_values)
     about = {**table.about, "target": ", ".join(target or table.names[-1:])}
-    return Loaded(dataset, about, list(digits_lost(table, dataset)))
+    inputs, outputs = choose(table, target, chosen)
+    if mixed is None:
+        mixed = any(c.kind not in ("number", "truth") or c.n_missing for c in inputs)
+    if not mixed:
+        dataset = dataset_of(table, target, chosen, task, classes, na_values)
+        return Loaded(dataset, about, list(digits_lost(table, dataset)))
+    y, found = encode(table.place, targets_of(outputs, task, na_values), task, classes)
+    rows = np.arange(len(table), dtype=np.float64)[:, np.newaxis]
+    of_inputs = Table(table.name, inputs, table.about, table.place)
+    return Loaded(Dataset(table.name, rows, y, found), about, [], of_inputs)
 
 
 def digits_lost(table: Table, dataset: Dataset) -> Iterator[str]:
@@ -122,8 +141,9 @@ def columns_named(texts: Sequence[str], names: Sequence[str]) -> list[str]:
     return found
 
 
-def part(dataset: Dataset, test_share: float | None, validation: float) -> Parts:
+def part(loaded: Loaded, test_share: float | None, validation: float) -> Parts:
     """Hold out a test part, and a share of the rest for validation; always the same ones."""
+    dataset = loaded.dataset
     least = 3 if validation else 2
     if len(dataset) < least:
         parts = "training, validation and test" if validation else "training and test"
@@ -135,14 +155,16 @@ def part(dataset: Dataset, test_share: float | None, validation: float) -> Parts
     if validation:
         rest = Dataset(dataset.name, x, codes, dataset.classes)
         x, codes, x_held_out, codes_held_out = rest.split(validation, _VALIDATION_SEED)
-        held_out = _samples(dataset, x_held_out, codes_held_out)
-    return Parts(_samples(dataset, x, codes), held_out, _samples(dataset, x_test, codes_test))
+        held_out = _samples(loaded, x_held_out, codes_held_out)
+    return Parts(_samples(loaded, x, codes), held_out, _samples(loaded, x_test, codes_test))
 
 
-def _samples(dataset: Dataset, x: Array, codes: Array) -> Samples:
-    return Samples(x, codes if dataset.classes is None else np.asarray(dataset.classes)[codes])
+def _samples(loaded: Loaded, x: Array, codes: Array) -> Samples:
+    classes, table = loaded.dataset.classes, loaded.table
+    inputs = x if table is None else table.take(x[:, 0].astype(np.int64))
+    return Samples(inputs, codes if classes is None else np.asarray(classes)[codes])
 
 
-def whole(dataset: Dataset) -> Samples:
+def whole(loaded: Loaded) -> Samples:
     """All samples."""
-    return _samples(dataset, dataset.x, dataset.y)
+    return _samples(loaded, loaded.dataset.x, loaded.dataset.y)

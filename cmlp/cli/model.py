@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import datasets
-from ..datasets.dataset import Dataset
 from ..errors import FormatError
 from ..network import Sequential
+from ..table import Table, listed
 from . import data
+from .data import Loaded
 
 Array = NDArray[Any]
 
@@ -118,21 +119,23 @@ def load_for(
     source: str,
     target: Sequence[str] | None = None,
     reading: Mapping[str, Any] | None = None,
-) -> Dataset:
+) -> Loaded:
     """The data to evaluate a net on or to go on training it: the same columns and classes."""
     classes = classes_of(net)
     if data.is_table(source):
-        dataset = data.load(
+        loaded = data.load(
             source,
             target=target or origin.target,
             features=net.preprocessing.feature_names,
             task="regression" if classes is None else "classification",
             classes=classes,
             reading=how_to_read(origin, source, reading),
-        ).dataset
+            mixed=net.preprocessing.table is not None,
+        )
     else:
-        dataset = data.load(source, target=target, reading=reading).dataset
-    check_inputs(net, dataset.n_in, source)
+        loaded = data.load(source, target=target, reading=reading)
+    dataset = loaded.dataset
+    check_inputs(net, loaded.dataset.x if loaded.table is None else loaded.table, source)
     if (dataset.classes is None) != (classes is None):
         kinds = ("classes", "numbers") if classes is None else ("numbers", "classes")
         raise ValueError(f"{source} is of {kinds[0]}, the model of {kinds[1]}")
@@ -140,18 +143,17 @@ def load_for(
         raise ValueError(f"{source} has the classes {dataset.classes}, the model has {classes}")
     if classes is None and dataset.n_out != net.n_out:
         raise ValueError(f"{source} has {dataset.n_out} targets a row, the model has {net.n_out}")
-    return dataset
+    return loaded
 
 
-def load_inputs(net: Sequential, source: str, reading: Mapping[str, Any]) -> Array:
-    """The inputs of data alone, a table's by their names."""
+def load_inputs(net: Sequential, source: str, reading: Mapping[str, Any]) -> Any:
+    """The inputs of data alone, a table's by their names: an array, or a table."""
     if not data.is_table(source):
         return data.load(source, reading=reading).dataset.x
-    return datasets.load_inputs(
-        source,
-        features=net.preprocessing.feature_names,
-        **how_to_read(Origin.of(net), source, reading),
-    )
+    how = how_to_read(Origin.of(net), source, reading)
+    if net.preprocessing.table is not None and not data.is_arrays(source):
+        return datasets.read_table(source, **how)
+    return datasets.load_inputs(source, features=net.preprocessing.feature_names, **how)
 
 
 def how_to_read(origin: Origin, source: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -160,13 +162,20 @@ def how_to_read(origin: Origin, source: str, given: Mapping[str, Any] | None) ->
     return {**kept, **(given or {})}
 
 
-def check_inputs(net: Sequential, n_in: int, source: str) -> None:
-    """Refuse data of another width than the net's."""
-    if n_in != net.n_in:
-        raise ValueError(f"{source} has {n_in} inputs a row, the model takes {net.n_in}")
+def check_inputs(net: Sequential, x: Any, source: str) -> None:
+    """Refuse data of another width than the net's, and numbers for one that takes tables."""
+    if isinstance(x, Table):
+        return  # of which the net takes its columns
+    if net.preprocessing.table is not None:
+        raise ValueError(
+            f"{source} has numbers alone, the model takes a table with the columns "
+            f"{listed(net.preprocessing.table.names)}"
+        )
+    if x.shape[1] != net.n_in:
+        raise ValueError(f"{source} has {x.shape[1]} inputs a row, the model takes {net.n_in}")
 
 
-def predictions(net: Sequential, x: Array) -> Array:
+def predictions(net: Sequential, x: Any) -> Array:
     """Labels (n,), or numbers (n, n_out) as in the data."""
     classes = classes_of(net)
     if classes is None:
@@ -179,7 +188,7 @@ def predictions(net: Sequential, x: Array) -> Array:
     return np.asarray(classes)[codes]
 
 
-def probabilities(net: Sequential, x: Array) -> Array:
+def probabilities(net: Sequential, x: Any) -> Array:
     """Probabilities (n, n_classes)."""
     if classes_of(net) is None or not {net.link, net.output_activation} & {"softmax", "sigmoid"}:
         raise ValueError("--proba: the model was not trained to give probabilities")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ..encoding import KINDS, NUMBERS
 from ..layers import activation_names
 from .build import HIDDEN_LAYERS, OPTIMIZERS, SCHEDULES, WITH_MOMENTUM
 
@@ -66,6 +67,33 @@ def features_option(command: F) -> F:
         help="Columns to predict from, given once or often; a name with commas alone, or a "
         "name a line in a file.  [default: all others]",
     )(command)  # fmt: skip
+
+
+def kinds_of_columns(
+    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> dict[str, str]:
+    """Pairs NAME=KIND."""
+    found = {}
+    for text in value:
+        name, _, kind = text.rpartition("=")
+        if not name or kind not in KINDS:
+            raise click.BadParameter(f"{text!r} is not NAME=KIND with one of {', '.join(KINDS)}")
+        found[name] = kind
+    return found
+
+
+def columns(command: F) -> F:
+    """Add what tables with more than numbers become."""
+    kind = click.option(
+        "--kind", "kinds", multiple=True, callback=kinds_of_columns, metavar="NAME=KIND",
+        help=f"What a column is: {', '.join(KINDS)}; may be given often.  [default: seen from "
+        "its values]",
+    )  # fmt: skip
+    numbers = click.option(
+        "--numbers", type=click.Choice(NUMBERS), help="How numbers are scaled.  [default: robust, "
+        "which clips smoothly; standard where a table has nothing but numbers]",
+    )  # fmt: skip
+    return kind(numbers(command))
 
 
 READING = ("header", "delimiter", "decimal", "encoding", "na_values")

@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from ..datasets.dataset import Dataset
 from ..table import listed
 from ..training.trainer import Trainer
-from .data import Parts
+from .data import Loaded, Parts
 
 _MOST_CLASSES = 12
+_MOST_COLUMNS = 40
 
 
 def taken(
     source: str,
-    dataset: Dataset,
-    about: Mapping[str, str],
+    loaded: Loaded,
     parts: Parts,
     trainer: Trainer,
 ) -> dict[str, str]:
     """The rows of the table before training."""
-    rows = {"data": source}
+    dataset, about, rows = loaded.dataset, loaded.about, {"data": source}
     how = [f"{name} {value}" for name, value in about.items() if name != "target"]
     if how:
         rows["read with"] = ", ".join(how)
     if "target" in about:
         rows["target"] = about["target"]
     rows["task"] = task(dataset)
-    if dataset.feature_names is not None:
+    encoder = trainer.net.preprocessing.table
+    if encoder is not None:
+        shown = list(encoder.describe().items())
+        rows.update((f"column {name!r}", what) for name, what in shown[:_MOST_COLUMNS])
+        if len(shown) > _MOST_COLUMNS:
+            rows["more columns"] = str(len(shown) - _MOST_COLUMNS)
+    elif dataset.feature_names is not None:
         rows["features"] = f"{dataset.n_in}: {listed(dataset.feature_names)}"
     counts = {"training": len(parts.train.x), "validation": 0, "test": len(parts.test.x)}
     if parts.validation is not None:

@@ -17,11 +17,12 @@ from ..datasets.dataset import Dataset
 from ..errors import FormatError
 from ..losses import Loss
 from ..preprocessing import Preprocessing, Standardizer
+from ..tabular import TablePreprocessor, refuse_odd_cells
 from ..training import callbacks
 from ..training.history import History
 from ..training.trainer import Trainer
 from . import build, data, model, options, output, report
-from .data import Parts
+from .data import Loaded, Parts
 from .model import Origin
 
 Array = NDArray[Any]
@@ -53,6 +54,8 @@ class TrainOptions(build.NetOptions):
     checkpoint_every: str
     resume: Path | None
     reading: dict[str, Any]
+    kinds: dict[str, str]
+    numbers: str | None
 
 
 # What may be given beside --resume; all else is as it was.
@@ -68,10 +71,14 @@ class Job:
 
     trainer: Trainer
     origin: Origin
-    dataset: Dataset
+    loaded: Loaded
     parts: Parts
     source: str
-    about: dict[str, str]
+
+    @property
+    def dataset(self) -> Dataset:
+        """The set, which has classes and a name."""
+        return self.loaded.dataset
 
     def targets(self, y: Array) -> Array:
         """What the loss takes; rows of 0 and 1 where it takes no labels."""
@@ -89,6 +96,7 @@ class Job:
 )  # fmt: skip
 @options.features_option
 @options.reading
+@options.columns
 @click.option(
     "--task", type=click.Choice(["classification", "regression"]),
     help="What the target is.  [default: seen from its values]",
@@ -171,43 +179,46 @@ def train(context: click.Context, /, **values: Any) -> None:
 def start(given: TrainOptions) -> Job:
     """A new net for the data."""
     source = given.source or "digits"
-    dataset, about, notes = data.load(
+    loaded = data.load(
         source,
         target=given.target or None,
         features=given.features,
         task=given.task,
         reading=given.reading,
+        mixed=True if given.kinds or given.numbers else None,
     )
-    parts = data.part(dataset, given.test_share, given.validation)
+    for column in loaded.table or ():
+        if column.name not in given.kinds:
+            refuse_odd_cells(column)
+    dataset = loaded.dataset
+    parts = data.part(loaded, given.test_share, given.validation)
     loss, n_out = make_loss(given.loss, dataset)
-    trainer = build.make_trainer(given, loss, dataset.n_in, n_out, len(parts.train.x), given.dtype)
+    before, notes = learn(given, loaded, parts, loss)
+    n_in = dataset.n_in if before.table is None else len(before.table.input_names)
+    trainer = build.make_trainer(given, loss, n_in, n_out, len(parts.train.x), given.dtype)
     origin = Origin(
-        given.target or None, given.test_share, dataset.image_shape, kept_reading(given, about)
+        given.target or None, given.test_share, dataset.image_shape, kept_reading(given, loaded)
     )
     net = trainer.net
     net.classes = dataset.classes
-    net.preprocessing = learn(given, dataset, parts, loss, data.is_table(source))
-    if dataset.feature_names is not None and about:
-        inputs = net.preprocessing.inputs
-        scaled = parts.train.x if inputs is None else inputs.scaled(parts.train.x)
-        notes += data.values_lost(parts.train.x, dataset.feature_names, scaled, given.dtype)
-    for note in notes:
+    net.preprocessing = before
+    for note in [*loaded.notes, *notes]:
         output.note(note)
     net.metadata = {**origin.metadata(), "training": settings(given, source)}
-    return Job(trainer, origin, dataset, parts, source, about)
+    return Job(trainer, origin, loaded, parts, source)
 
 
-def kept_reading(given: TrainOptions, about: dict[str, str]) -> dict[str, Any] | None:
+def kept_reading(given: TrainOptions, loaded: Loaded) -> dict[str, Any] | None:
     """How text is to be read from now on: as it was told, and the header as it was found."""
     found = {k: list(v) if isinstance(v, tuple) else v for k, v in given.reading.items()}
-    if "header" in about:
-        found["header"] = about["header"] != "none"
+    if "header" in loaded.about:
+        found["header"] = loaded.about["header"] != "none"
     return found or None
 
 
 def announced(job: Job) -> dict[str, str]:
     """What was taken for what."""
-    return report.taken(job.source, job.dataset, job.about, job.parts, job.trainer)
+    return report.taken(job.source, job.loaded, job.parts, job.trainer)
 
 
 def make_loss(name: str, dataset: Dataset) -> tuple[Loss, int]:
@@ -226,18 +237,25 @@ def make_loss(name: str, dataset: Dataset) -> tuple[Loss, int]:
 
 
 def learn(
-    given: TrainOptions, dataset: Dataset, parts: Parts, loss: Loss, table: bool
-) -> Preprocessing:
-    """What the training part says of how to bring samples to the net."""
+    given: TrainOptions, loaded: Loaded, parts: Parts, loss: Loss
+) -> tuple[Preprocessing, list[str]]:
+    """What the training part says of how to bring samples to the net, and what to tell of it."""
+    dataset, x = loaded.dataset, parts.train.x
     wanted = given.standardize
     if wanted is None:
-        wanted = table and dataset.image_shape is None
-    scaled_targets = wanted and dataset.classes is None and not isinstance(loss, losses.Poisson)
-    return Preprocessing(
-        Standardizer.fit(parts.train.x) if wanted else None,
-        Standardizer.fit(parts.train.y) if scaled_targets else None,
-        dataset.feature_names if table else None,
-    )
+        wanted = bool(loaded.about) and dataset.image_shape is None
+    targets = None
+    if wanted and dataset.classes is None and not isinstance(loss, losses.Poisson):
+        targets = Standardizer.fit(parts.train.y)
+    if loaded.table is not None:
+        numbers = given.numbers or ("robust" if wanted else "none")
+        table = TablePreprocessor(given.kinds, numbers).fit(x)
+        return Preprocessing(table.encoder_, targets), table.reports_
+    inputs = Standardizer.fit(x) if wanted else None
+    names = dataset.feature_names if loaded.about else None
+    scaled = x if inputs is None else inputs.scaled(x)
+    lost = data.values_lost(x, names or (), scaled, given.dtype) if names else ()
+    return Preprocessing(inputs, targets, names), [*lost]
 
 
 # What a checkpoint must say of the call of `train`, with its type.
@@ -291,9 +309,9 @@ def go_on(given: TrainOptions, path: Path, explicit: list[str]) -> tuple[TrainOp
     origin = Origin.of(trainer.net)
     source = given.source or saved["data"]
     trainer.net.metadata["training"] = {**settings(given, source), "options": before}
-    dataset = model.load_for(trainer.net, origin, source)
-    parts = data.part(dataset, origin.test_share, given.validation)
-    return given, Job(trainer, origin, dataset, parts, source, {})
+    loaded = model.load_for(trainer.net, origin, source)
+    parts = data.part(loaded, origin.test_share, given.validation)
+    return given, Job(trainer, origin, loaded, parts, source)
 
 
 # ---- training --------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import Array
+from ..encoding import TableEncoder
 from ..errors import FormatError, one_line
 from ..layers import Layer
 from ..layers.base import is_trainable
@@ -78,8 +79,11 @@ def model_about(net: Sequential) -> dict[str, Any]:
 
 def _preprocessing_about(preprocessing: Preprocessing) -> dict[str, Any]:
     """JSON form of a preprocessing but for its numbers; nothing where it does nothing."""
-    about: dict[str, Any] = {name: True for name in _SCALED if getattr(preprocessing, name)}
-    if preprocessing.feature_names is not None:
+    scaled = [name for name in _SCALED if isinstance(getattr(preprocessing, name), Standardizer)]
+    about: dict[str, Any] = dict.fromkeys(scaled, True)
+    if preprocessing.table is not None:
+        about["table"] = preprocessing.table.to_dict()
+    elif preprocessing.feature_names is not None:
         about["feature_names"] = list(preprocessing.feature_names)
     return {"preprocessing": about} if about else {}
 
@@ -101,7 +105,7 @@ def model_tensors(net: Sequential) -> dict[str, Array]:
     }
     for name in _SCALED:
         standardizer = getattr(net.preprocessing, name)
-        if standardizer is not None:
+        if isinstance(standardizer, Standardizer):
             tensors[f"preprocessing.{name}.mean"] = standardizer.mean
             tensors[f"preprocessing.{name}.scale"] = standardizer.scale
     return tensors
@@ -447,11 +451,13 @@ def _assemble(
 
 def _read_preprocessing(contents: Contents) -> Preprocessing:
     about = contents.about.get("preprocessing")
-    if not isinstance(about, dict) or not set(about) <= {*_SCALED, "feature_names"}:
+    if not isinstance(about, dict) or not set(about) <= {*_SCALED, "feature_names", "table"}:
         raise ValueError(f"preprocessing is {about!r}; expected an object")
-    found = {}
+    found: dict[str, Any] = {}
+    if "table" in about:
+        found["inputs"] = TableEncoder.from_dict(about["table"])
     for name in _SCALED:
-        if name in about:
+        if name in about and name not in found:
             keys = [f"preprocessing.{name}.{what}" for what in ("mean", "scale")]
             if not set(keys) <= set(contents.tensors):
                 raise ValueError(f"{keys[0]} or {keys[1]} is missing")

@@ -143,7 +143,7 @@ class Model:
             For a layer that cannot be exported, such as one written in Python, a parameter that is
             not finite, or classes that do not fit.
         """
-        inputs, targets = net.preprocessing.inputs, net.preprocessing.targets
+        inputs, targets = net.preprocessing.scaler("an export"), net.preprocessing.targets
         steps: list[Step] = [] if inputs is None else [Rescaling(inputs.mean, inputs.scale)]
         for i, layer in enumerate(net.layers):
             steps += _steps_of(layer, i)

@@ -168,8 +168,9 @@ def _wrapped(made: Any, before: Preprocessing) -> Any:
     from sklearn.pipeline import make_pipeline
 
     first = made
-    if before.inputs is not None:
-        first = _scaler(before.inputs)
+    inputs = before.scaler("scikit-learn")
+    if inputs is not None:
+        first = _scaler(inputs)
         made = make_pipeline(first, made)
     if before.feature_names is not None:
         first.feature_names_in_ = np.array(before.feature_names, dtype=object)

@@ -107,8 +107,9 @@ def to_torch(net: Sequential) -> Any:
 
     found = [m for i, layer in enumerate(net.layers) for m in _to_modules(torch, layer, i)]
     before = net.preprocessing
-    if before.inputs is not None:
-        found.insert(0, Rescaling(before.inputs))
+    inputs = before.scaler("PyTorch")
+    if inputs is not None:
+        found.insert(0, Rescaling(inputs))
     if before.targets is not None:
         found.append(Rescaling(before.targets, inverse=True))
     module = torch.nn.Sequential(*found).eval()

@@ -1,0 +1,169 @@
+"""The command line on tables with more than numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("click")
+pytest.importorskip("pyarrow")
+from click.testing import CliRunner
+
+import cmlp
+from cmlp.cli import data
+from cmlp.cli.app import app
+
+SMALL = ["--layers", "8", "--epochs", "3", "--no-picture"]
+N = 80
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run a command in an empty folder: (exit code, output, what went to standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args, **settings):
+        result = CliRunner().invoke(app, [str(arg) for arg in args], **settings)
+        return result.exit_code, result.stdout, result.stderr
+
+    return call
+
+
+def told(text):
+    """The lines "name: value" of an output."""
+    return dict(line.split(": ", 1) for line in text.splitlines())
+
+
+def homes(name="homes.csv", change=None):
+    """A table of numbers, texts, truth values, days, gaps and names; ``change`` alters a row."""
+    rng = np.random.default_rng(0)
+    lines = ["name,size,city,sold,garden,price"]
+    for i in range(N):
+        size = rng.normal(100, 30)
+        row = {
+            "name": f"home {i}",
+            "size": "?" if i % 9 == 0 else f"{size:.1f}",
+            "city": ["Bonn", "Köln", "", "Ulm"][rng.integers(4)],
+            "sold": str(np.datetime64("2024-01-01") + rng.integers(700)),
+            "garden": str(bool(rng.integers(2))),
+            "price": f"{2000 * size:.2f}",
+        }
+        if change is not None:
+            change(i, row)
+        lines.append(",".join(row.values()))
+    Path(name).write_text("\n".join(lines) + "\n")
+    return name
+
+
+def test_a_mixed_table_just_works(run):
+    code, text, err = run("train", homes(), *SMALL, "--target", "price")
+    assert code == 0
+    assert "column 'name' has 58 different texts in 58 rows, and is left out" in err
+    rows = told(text)
+    assert rows["task"] == "regression"
+    assert rows["column 'size'"].startswith("number (robust, center ")
+    assert rows["column 'size'"].endswith(", missing or not)")
+    assert rows["column 'city'"].startswith("category (3 values: ")
+    assert rows["column 'sold'"] == "time (trend, month, weekday)"
+    assert rows["column 'garden'"].startswith("category (2 values: ")
+    again = run("evaluate", "homes.safetensors", "homes.csv", "--part", "test")[1]
+    assert told(again)["r2"] == rows["test r2"]
+    net = cmlp.load("homes.safetensors")
+    assert net.preprocessing.feature_names == ("size", "city", "sold", "garden")
+    y = net.predict(cmlp.datasets.read_table("homes.csv"))
+    lines = run("predict", "homes.safetensors", "homes.csv")[1].splitlines()[1:]
+    np.testing.assert_array_equal(np.array(lines, dtype="f4"), y[:, 0])
+
+
+def test_predict_finds_columns_by_name_and_says_what_is_missing(run):
+    run("train", homes(), *SMALL)
+    wanted = run("predict", "homes.safetensors", "homes.csv")[1]
+    table = [line.split(",") for line in Path("homes.csv").read_text().splitlines()]
+    order = [4, 2, 3, 1]  # without the target and the names
+    Path("new.csv").write_text("\n".join(",".join(row[i] for i in order) for row in table) + "\n")
+    assert run("predict", "homes.safetensors", "new.csv")[1] == wanted
+    Path("less.csv").write_text("\n".join(",".join(row[i] for i in order[:2]) for row in table))
+    code, _, err = run("predict", "homes.safetensors", "less.csv")
+    assert code == 2
+    assert "less.csv lacks the columns 'size', 'sold'; it has 'garden', 'city'" in err
+    Path("new.csv").write_text(
+        "size,city,sold,garden\n1,x,2024-01-01,True\nbig,x,2024-01-01,True\n"
+    )
+    code, _, err = run("predict", "homes.safetensors", "new.csv")
+    assert (code, "line 3, column 'size': 'big' is not a number" in err) == (2, True)
+    code, _, err = run("evaluate", "homes.safetensors", "xor")
+    assert (code, "the model takes a table with the columns 'size'" in err) == (2, True)
+
+
+def parts_of(path):
+    """The numbers of the rows that training, validation and test have."""
+    loaded = data.load(path)
+    numbers = loaded._replace(table=None)
+    return [part.x[:, 0].astype(int) for part in data.part(numbers, None, 0.1)]
+
+
+def test_only_the_training_part_is_learnt_from(run):
+    """Preprocessing and weights stay the same whatever stands in the other rows."""
+    train, *others = parts_of(homes())
+    hidden = {int(i) for rows in others for i in rows}
+    assert len(train) + len(hidden) == N
+
+    def change(i, row):
+        if i in hidden:
+            row.update(size="1e9", city="Atlantis", sold="1900-02-03", garden="", price="-1e9")
+
+    for name, how in (("homes.csv", None), ("changed.csv", change)):
+        assert run("train", homes(name, how), *SMALL)[0] == 0
+    one, other = (cmlp.load(f"{name}.safetensors") for name in ("homes", "changed"))
+    assert one.preprocessing.scales_as(other.preprocessing)
+    np.testing.assert_array_equal(one.get_flat(), other.get_flat())
+
+    def change_one(i, row):  # and the test can fail
+        if i == train[0]:
+            row.update(city="Atlantis")
+
+    assert run("train", homes("third.csv", change_one), *SMALL)[0] == 0
+    assert not cmlp.load("third.safetensors").preprocessing.scales_as(one.preprocessing)
+
+
+def test_kinds_and_numbers_can_be_given(run):
+    kinds = ["--kind", "garden=ignore", "--kind", "name=category", "--numbers", "quantile"]
+    rows = told(run("train", homes(), *SMALL, *kinds)[1])
+    assert rows["column 'size'"] == "number (by quantiles, missing or not)"
+    assert "column 'garden'" not in rows
+    assert rows["column 'name'"].startswith("category (58 values: 'home 0', ")
+    for wrong in ("garden", "garden=colour", "=number"):
+        code, _, err = run("train", "homes.csv", "--kind", wrong)
+        assert (code, "is not NAME=KIND with one of number, category, time" in err) == (2, True)
+    code, _, err = run("train", "homes.csv", "--kind", "colour=number")
+    assert (code, "no column 'colour'" in err) == (2, True)
+
+
+def test_a_table_of_numbers_is_standardised_as_before_unless_told(run):
+    lines = "".join(f"{i},{i % 7},{'ab'[i % 2]}\n" for i in range(60))
+    Path("t.csv").write_text(f"a,b,y\n{lines}")
+    run("train", "t.csv", *SMALL)
+    assert cmlp.load("t.safetensors").preprocessing.table is None
+    run("train", "t.csv", *SMALL, "--kind", "b=category")
+    encoders = cmlp.load("t.safetensors").preprocessing.table.encoders
+    assert [encoder.kind for encoder in encoders.values()] == ["number", "category"]
+
+
+def test_a_cell_that_is_no_number_is_no_category(run):
+    lines = "".join(f"{'oops' if i == 7 else i},u,{'ab'[i % 2]}\n" for i in range(60))
+    Path("t.csv").write_text(f"a,b,y\n{lines}")
+    code, _, err = run("train", "t.csv", *SMALL)
+    assert code == 2
+    assert "line 9, column 'a': 'oops' is not a number, as other cells are" in err
+    assert run("train", "t.csv", *SMALL, "--na-values", "oops")[0] == 0
+    assert run("train", "t.csv", *SMALL, "--kind", "a=category")[0] == 0
+
+
+def test_training_on_a_mixed_table_goes_on(run):
+    assert run("train", homes(), *SMALL, "--checkpoint", "c")[0] == 0
+    assert run("train", "--resume", "c", "--epochs", 6, "--no-picture")[0] == 0
+    resumed = cmlp.load("homes.safetensors")
+    assert run("train", "homes.csv", *SMALL, "--epochs", 6, "--out", "whole")[0] == 0
+    np.testing.assert_array_equal(resumed.get_flat(), cmlp.load("whole").get_flat())
