@@ -32,6 +32,17 @@ SETTINGS = {
     "initZero": False,
 }
 
+DIGITS = {
+    "set": "digits",
+    "net": "ConvNetJS",
+    "optimizer": "adadelta",
+    "learningRate": 1.0,
+    "momentum": 0,
+    "decay": 0.001,
+    "batchSize": 20,
+    "seed": 1,
+}
+
 # Sixteen points in the quarters of the plane, as the mouse draws them.
 DRAWN = [[x, y, 1 if x * y > 0 else -1] for x in (-4, -2.5, 2.5, 4.05) for y in (-4.5, -2, 2, 3.15)]
 

@@ -34,6 +34,13 @@ def standardised():
     return net
 
 
+def of_planes(dtype="float32"):
+    return cmlp.Sequential(
+        cmlp.Dense(2, 32, "tanh"), cmlp.Reshape((2, 4, 4)), cmlp.Conv2D(2, 3, 3), cmlp.ReLU(),
+        cmlp.MaxPool2D(2), cmlp.Flatten(), cmlp.Dense(3, 3), dtype=dtype, seed=4,
+    )  # fmt: skip
+
+
 CROSS, SQUARED = cmlp.SoftmaxCrossEntropy, cmlp.SquaredError
 # name -> the trainer; what is trained on beside X; further arguments
 CASES = {
@@ -80,6 +87,7 @@ CASES = {
         np.array(["a", "b", "c"])[LABELS],
         {},
     ),
+    "planes": (lambda: cmlp.Trainer(of_planes(), CROSS(), cmlp.Adam(0.01)), LABELS, {}),
     "all in python": (
         lambda: cmlp.Trainer(in_python(), PythonLoss(), PythonSgd(0.1)),
         LABELS,

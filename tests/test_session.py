@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 from oracle import numerical_gradient, relative_error
-from session_cases import CASES, LABELS, NUMBERS, X, by_fit, make, open_session, same
+from session_cases import CASES, LABELS, NUMBERS, X, by_fit, make, of_planes, open_session, same
 from trainer_parts import PythonSgd, build
 
 import cmlp
@@ -126,6 +126,7 @@ class TestSnapshot:
         [
             (build(), cmlp.SoftmaxCrossEntropy(), LABELS),
             (build(), cmlp.SquaredError(), NUMBERS),
+            (of_planes("float64"), cmlp.SoftmaxCrossEntropy(), LABELS),
             (
                 cmlp.Sequential(cmlp.Dense(2, 4), cmlp.PReLU(), cmlp.Dense(4, 3, "softmax"),
                                 dtype="float64", seed=2),

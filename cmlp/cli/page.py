@@ -21,8 +21,12 @@ _PACKAGES = ("starlette", "uvicorn", "websockets", "anyio", "h11")
     "--data", type=click.Path(path_type=Path), metavar="FILE",
     help="A table of two inputs and a target to begin with.",
 )  # fmt: skip
-def playground(port: int, browser: bool, data: Path | None) -> None:
-    """Open the live page: experiments with points of the plane, as they are trained.
+@click.option(
+    "--mnist", type=click.Path(path_type=Path), metavar="FOLDER",
+    help="Where MNIST's files are, for the page of handwritten digits.",
+)  # fmt: skip
+def playground(port: int, browser: bool, data: Path | None, mnist: Path | None) -> None:
+    """Open the live page: experiments as they are trained, with points of the plane or digits.
 
     The address that is printed is for this machine and this call alone.  Ctrl-C ends it.
     """
@@ -37,4 +41,4 @@ def playground(port: int, browser: bool, data: Path | None) -> None:
     from ..playground.points import table_of
 
     table = None if data is None else table_of(data.name, datasets.load_table(data))
-    server.serve(port, browser, table, tell=click.echo)
+    server.serve(port, browser, table, tell=click.echo, mnist=mnist)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from .. import checks
-from ..errors import FormatError
 from . import messages, points
+from .conversation import Conversation
 from .experiment import DENSITY, THINNED, Experiment
 from .program import program
 from .settings import MOST_LAYERS, MOST_UNITS, Settings
@@ -25,15 +24,10 @@ _PERIOD = 1 / 30  # s between frames
 _PAGE_SHARE = 0.5  # of its time that a page may take to draw
 _MOST_UNSEEN = 2  # frames sent and not drawn yet
 _MOST_AT_ONCE = 100  # epochs between frames
-_LONGEST_MESSAGE = 300  # characters of a refusal
 
 
-class Page:
+class Page(Conversation):
     """One open page: its commands, and its training, which ends when the page goes.
-
-    A command "name" is carried out by the method `name`, with the other entries of the message as
-    arguments, and then, but for "drawn", answered by {"is": "done"}.  What makes no sense is
-    answered by {"is": "refused", "why": text}, and changes nothing.
 
     The training advances by some epochs thirty times a second, whatever the page does.  Pictures
     are made beside it, in another thread, and only if the page has drawn those before.
@@ -46,11 +40,14 @@ class Page:
     """
 
     def __init__(self, socket: WebSocket, table: points.Table | None = None) -> None:
-        self._socket = socket
+        super().__init__(
+            socket,
+            ("begin", "change", "play", "pause", "step", "back", "go_to", "edit", "look", "drawn",
+             "table", "program", "save"),
+        )  # fmt: skip
         self._table = table
         self._experiment: Experiment | None = None
         self._points: points.Points | None = None
-        self._turn = asyncio.Lock()  # of commands and training
         self._showing = asyncio.Lock()  # while a picture is made
         self._picture: asyncio.Task[None] | None = None  # that is made beside the training
         self._playing = asyncio.Event()
@@ -59,17 +56,10 @@ class Page:
         self._stop_loss: float | None = None
         self._unseen = 0
         self._drawing = 0.0  # s that the page took for the last frame
-        self._commands: dict[str, Callable[..., Any]] = {
-            name: getattr(self, name)
-            for name in (
-                "begin", "change", "play", "pause", "step", "back", "go_to", "edit", "look",
-                "drawn", "table", "program", "save",
-            )
-        }  # fmt: skip
 
-    async def run(self) -> None:
-        """Talk and train until the page goes."""
-        await self._tell(
+    async def greet(self) -> None:
+        """Say what there is."""
+        await self.tell(
             "ready",
             thumbnails=points.thumbnails(),
             most_layers=MOST_LAYERS,
@@ -78,45 +68,16 @@ class Page:
             thinned=THINNED,
             table=None if self._table is None else self._about_table(self._table),
         )
-        training = asyncio.create_task(self._train())
-        listening = asyncio.create_task(self._listen())
-        try:
-            await asyncio.wait({training, listening}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            tasks = [task for task in (training, listening, self._picture) if task is not None]
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-            if self._experiment is not None:
-                self._experiment.close()
-        for error in ended:
-            if isinstance(error, Exception) and not isinstance(error, WebSocketDisconnect):
-                raise error
+
+    async def end(self) -> None:
+        """End picture and training."""
+        if self._picture is not None:
+            self._picture.cancel()
+            await asyncio.gather(self._picture, return_exceptions=True)
+        if self._experiment is not None:
+            self._experiment.close()
 
     # ---- talking ----
-
-    async def _listen(self) -> None:
-        with suppress(WebSocketDisconnect):
-            while True:
-                await self._obey(await self._socket.receive_text())
-
-    async def _obey(self, text: str) -> None:
-        try:
-            message = messages.read(text)
-            name = message.pop("do")
-            command = self._commands.get(name)
-            if command is None:
-                raise ValueError(f"do is {name!r}; expected one of {', '.join(self._commands)}")
-            async with self._turn:
-                await command(**message)
-            if name != "drawn":
-                await self._tell("done")
-        except (ValueError, TypeError, FormatError, IndexError) as error:
-            text = " ".join(str(error).split())
-            await self._tell("refused", why=text[:_LONGEST_MESSAGE])
-
-    async def _tell(self, kind: str, **values: Any) -> None:
-        await self._socket.send_json({"is": kind, **values})
 
     async def _show(self) -> None:
         """Send a frame of how it stands now."""
@@ -124,7 +85,7 @@ class Page:
             experiment = self._there_is()
             frame = await asyncio.to_thread(lambda: messages.pack(*experiment.picture()))
             self._unseen += 1
-            await self._socket.send_bytes(frame)
+            await self.socket.send_bytes(frame)
 
     async def _show_beside(self) -> None:
         """Send a frame while the training goes on, if the page waits for one."""
@@ -138,7 +99,7 @@ class Page:
     async def _state(self, stopped: str | None = None) -> None:
         settings = asdict(self._there_is().settings)
         playing = self._playing.is_set()
-        await self._tell("state", playing=playing, stopped=stopped, settings=settings)
+        await self.tell("state", playing=playing, stopped=stopped, settings=settings)
 
     def _there_is(self) -> Experiment:
         if self._experiment is None:
@@ -147,11 +108,11 @@ class Page:
 
     # ---- training ----
 
-    async def _train(self) -> None:
+    async def work(self) -> None:
         while True:
             await self._playing.wait()
             begun = time.perf_counter()
-            async with self._turn:
+            async with self.turn:
                 if self._playing.is_set():
                     await self._advance(self._epochs)
             spent = time.perf_counter() - begun
@@ -188,7 +149,7 @@ class Page:
                 self._experiment.close()
             self._experiment, self._points = experiment, found
             self._playing.clear()
-            await self._tell("experiment", points=found.about(), settings=asdict(wanted))
+            await self.tell("experiment", points=found.about(), settings=asdict(wanted))
         await self._show()
         await self._state()
 
@@ -285,7 +246,7 @@ class Page:
             raise TypeError("table: expected name and text to be texts")
         self._table = await asyncio.to_thread(points.read_table, name, text.encode())
         self._points = None
-        await self._tell("table", **self._about_table(self._table))
+        await self.tell("table", **self._about_table(self._table))
 
     @staticmethod
     def _about_table(table: points.Table) -> dict[str, Any]:
@@ -294,7 +255,7 @@ class Page:
 
     async def program(self) -> None:
         """Ask for the program that does what has been done; answered by "program"."""
-        await self._tell("program", text=program(self._there_is()))
+        await self.tell("program", text=program(self._there_is()))
 
     async def save(self, kind: Any) -> None:
         """Ask for the net as a file, "model", "onnx" or "c"; answered by a binary "file"."""
@@ -304,4 +265,4 @@ class Page:
         except ImportError as error:
             raise ValueError(str(error)) from None
         part = {"content": np.frombuffer(content, np.uint8)}
-        await self._socket.send_bytes(messages.pack({"is": "file", "name": name}, part))
+        await self.socket.send_bytes(messages.pack({"is": "file", "name": name}, part))

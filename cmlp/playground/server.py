@@ -11,8 +11,9 @@ import secrets
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib import resources
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from .digits_page import DigitsPage
 from .page import Page
 from .points import Table
 
@@ -53,6 +55,8 @@ class Server:
         0 is any free one.
     table : Table, optional
         What the page opens with.
+    mnist : Path, optional
+        A folder with MNIST's files, for the page of digits.
 
     Attributes
     ----------
@@ -67,11 +71,13 @@ class Server:
         If the port is taken.
     """
 
-    def __init__(self, port: int = 0, table: Table | None = None) -> None:
+    def __init__(
+        self, port: int = 0, table: Table | None = None, mnist: Path | None = None
+    ) -> None:
         self._socket = socket.create_server((_HOST, port), reuse_port=False)
         self._port = self._socket.getsockname()[1]
         self._token = secrets.token_urlsafe(16)
-        self._table = table
+        self._table, self._mnist = table, mnist
         self.n_pages = 0
         self.address = f"http://{_HOST}:{self._port}/{self._token}/"
         config = uvicorn.Config(
@@ -102,7 +108,8 @@ class Server:
         routes = [
             Route(f"{prefix}/", self._file),
             Route(f"{prefix}/{{name}}", self._file),
-            WebSocketRoute(f"{prefix}/points", self._page),
+            WebSocketRoute(f"{prefix}/points", self._points),
+            WebSocketRoute(f"{prefix}/digits", self._digits),
         ]
         return _Guard(Starlette(routes=routes), self._port)
 
@@ -115,14 +122,20 @@ class Server:
             return PlainTextResponse("not found", 404)
         return Response((folder / name).read_bytes(), media_type=_KINDS[suffix])
 
-    async def _page(self, websocket: WebSocket) -> None:
+    async def _points(self, websocket: WebSocket) -> None:
+        await self._page(websocket, lambda: Page(websocket, self._table).run())
+
+    async def _digits(self, websocket: WebSocket) -> None:
+        await self._page(websocket, lambda: DigitsPage(websocket, self._mnist).run())
+
+    async def _page(self, websocket: WebSocket, talk: Callable[[], Awaitable[None]]) -> None:
         if self.n_pages >= MOST_PAGES:
             await websocket.close(1013, f"{MOST_PAGES} pages are open already")
             return
         self.n_pages += 1
         try:
             await websocket.accept()
-            await Page(websocket, self._table).run()
+            await talk()
         finally:
             self.n_pages -= 1
 
@@ -179,6 +192,7 @@ def serve(
     browser: bool = True,
     table: Table | None = None,
     tell: Callable[[str], None] = print,
+    mnist: Path | None = None,
 ) -> None:
     """Serve the page until Ctrl-C.
 
@@ -192,7 +206,9 @@ def serve(
         What the page opens with.
     tell : callable
         Is told the address.
+    mnist : Path, optional
+        A folder with MNIST's files.
     """
-    server = Server(port, table)
+    server = Server(port, table, mnist)
     tell(server.address)
     server.run((lambda: webbrowser.open(server.address)) if browser else None)

@@ -18,6 +18,7 @@ from ..checks import Array
 from ..data import Source
 from ..layers import Layer
 from ..layers.base import own_parameters
+from ..layers.shapes import shaped
 from ..optimizers import LBFGS
 from ..preprocessing import names_of
 from ..schedules import EpochSchedule
@@ -342,7 +343,7 @@ class Session(Declared):
             cursor.loss_sum / n if n else row.get("loss", nan),
             validation,
             probe.parameters(weights),
-            rows,
+            None if rows is None else shaped(rows, self.trainer.net.in_shape),
             None if rows is None else probe.activations(weights, rows),
             None if inputs is None or targets is None else probe.backward(weights, inputs, targets),
             state,

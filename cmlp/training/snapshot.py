@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy, deepcopy
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from .. import _core
 from ..checks import Array
 from ..layers import Layer
 from ..layers.base import own_gradients, own_parameters
-from ..layers.passes import run_backward, run_forward
+from ..layers.chain import shapes_of
+from ..layers.passes import InPython, Part, run_backward, run_forward
 from ..layers.segment import Segment
+from ..layers.shapes import shaped
 from ..losses import Loss
 from ..network import Sequential
 from ..schedules import EpochSchedule
@@ -95,7 +98,7 @@ class Backward:
     ----------
     loss : float
         The mean loss on them.
-    dx : ndarray of shape (batch, n_in)
+    dx : ndarray of the shape of the inputs
         Its gradient by the inputs, standardised where the net does that.
     dy : tuple of ndarray
         By the outputs of each layer; of a last layer whose activation belongs to the loss
@@ -126,7 +129,11 @@ class Probe:
         self._lock = threading.Lock()
         self._shapes = [{name: a.shape for name, a in _own(la).items()} for la in net.layers]
         fused = isinstance(loss, Loss) and pair(net, loss) == "fused"
-        self._parts = [_part(layer) for layer in net.layers]
+        self._outer = shapes_of(net.layers, net.in_shape)
+        self._parts = [
+            Segment([layer]) if isinstance(layer, Layer) else InPython(layer, before, behind)
+            for layer, (before, behind) in zip(net.layers, pairwise(self._outer), strict=True)
+        ]
         # the same up to what the loss takes, which are logits where it stands for the activation
         self._to_loss = self._parts[:-1] + _last(net.layers[-1]) if fused else self._parts
 
@@ -154,12 +161,16 @@ class Probe:
     def rows(self, x: ArrayLike) -> Array:
         """Samples as the layers take them."""
         net = self._trainer.net
-        return net.preprocessing.rows(x, "inputs", net.dtype, net.n_in)
+        return net.preprocessing.rows(x, "inputs", net.dtype, net.in_shape)
 
     def activations(self, weights: Array, rows: Array) -> tuple[Array, ...]:
         """Outputs of each layer, as in prediction."""
         with self.at(weights):
-            return tuple(_outputs(self._parts, rows))
+            return self._shaped(_outputs(self._parts, rows))
+
+    def _shaped(self, rows: Sequence[Array]) -> tuple[Array, ...]:
+        """What belongs to the outputs of each layer, in their shapes."""
+        return tuple(shaped(a, shape) for a, shape in zip(rows, self._outer[1:], strict=True))
 
     def backward(self, weights: Array, x: ArrayLike, targets: ArrayLike) -> Backward:
         """Gradients of the mean loss on some samples, nothing dropped."""
@@ -175,7 +186,8 @@ class Probe:
             gradients = tuple(
                 {name: np.array(a) for name, a in _gradients(la).items()} for la in net.layers
             )
-            return Backward(value, d, tuple(reversed(dy)), gradients)
+            dx = shaped(d, self._outer[0])
+            return Backward(value, dx, self._shaped(dy[::-1]), gradients)
 
 
 @dataclass(frozen=True)
@@ -193,7 +205,7 @@ class Snapshot:
         Loss and metrics on the validation data after the last epoch; empty without such data.
     parameters : tuple of dict
         For each layer its parameters by name; read-only.
-    inputs : ndarray of shape (batch, n_in) or None
+    inputs : ndarray of shape (batch, n_in) or (batch, channels, height, width), or None
         The samples asked for, as the layers take them.
     activations : tuple of ndarray, or None
         The outputs of each layer for them, as in prediction.
@@ -232,10 +244,6 @@ class Snapshot:
             return trainer.net.copy()
 
 
-def _part(layer: Any) -> Any:
-    return Segment([layer]) if isinstance(layer, Layer) else layer
-
-
 def _last(layer: Any) -> list[Any]:
     """The last layer without its activation, nothing where it is one."""
     return [Segment([layer], without_output=True)] if len(layer.cores) > 1 else []
@@ -249,7 +257,7 @@ def _gradients(layer: Any) -> dict[str, Array]:
     return layer.gradients() if isinstance(layer, Layer) else own_gradients(layer)
 
 
-def _outputs(parts: list[Any], x: Array) -> list[Array]:
+def _outputs(parts: Sequence[Part], x: Array) -> list[Array]:
     """Outputs of one part after the other, as in prediction."""
     found: list[Array] = []
     for part in parts:

@@ -87,7 +87,7 @@ export class Chart {
     context.font = "11px system-ui, sans-serif";
     context.fillText(top.toPrecision(2), 3, 11);
     context.textAlign = "right";
-    context.fillText(`epoch ${end.toLocaleString("en")}`, width - 3, height - 4);
+    context.fillText(`epoch ${end.toLocaleString("en", { maximumFractionDigits: 1 })}`, width - 3, height - 4);
     context.textAlign = "left";
   }
 }

@@ -17,8 +17,8 @@ export function unpack(buffer) {
 }
 
 /** A connection to the training; `receive(kind, message)` gets what comes. */
-export function connect(receive) {
-  const address = new URL("points", location.href);
+export function connect(receive, name = "points") {
+  const address = new URL(name, location.href);
   address.protocol = "ws:";
   address.hash = "";
   const socket = new WebSocket(address);
