@@ -176,6 +176,13 @@ cdef extern from "cmlp.h" nogil:
     cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan)
     int cmlp_plan_get_good(const cmlp_plan *plan, void *values)
     cmlp_status cmlp_plan_set_good(cmlp_plan *plan, const void *values)
+    ctypedef struct cmlp_view_spec:
+        cmlp_extent image
+        size_t height, width, shift
+        double rotate, elastic, smoothness, fill
+    cmlp_status cmlp_views(cmlp_dtype dtype, const cmlp_view_spec *spec, size_t n, const void *x, uint64_t seed,
+                           uint64_t t, size_t row, void *y) nogil
+    cmlp_status cmlp_plan_augment(cmlp_plan *plan, const cmlp_view_spec *spec)
     void cmlp_plan_seek(cmlp_plan *plan, uint64_t draw)
     int cmlp_plan_threads(const cmlp_plan *plan)
     size_t cmlp_plan_bytes(const cmlp_plan *plan)

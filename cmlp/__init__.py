@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
         "make dev to work on it), or start Python in another folder"
     ) from None
 from . import export as export  # enters what writes nets to files
+from .augment import Augment
 from .errors import DivergenceError, FormatError
 from .initializers import Constant, He, Initializer, Normal, Xavier, Zeros
 from .layers import (
@@ -135,6 +136,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Augment",
     "AvgPool2D",
     "BinaryCrossEntropy",
     "Callback",

@@ -201,6 +201,9 @@ class Cursor:
         good: _Array | None = None,
     ) -> None: ...
 
+def views(x: _Array, seed: int, step: int, **options: Any) -> _Array:
+    """Random views (n, view) of x (n, image) in a step; options as in Plan.augment."""
+
 @final
 class Plan:
     """A chain of layers, with a loss and an optimizer or without, as ops over one workspace.
@@ -221,6 +224,12 @@ class Plan:
         seed: int = 0,
         first_layer: int = 0,
     ) -> Self: ...
+    def augment(self, **options: Any) -> None:
+        """Train on random views of images from now on: fit and step take x (n, image).
+
+        options: image (channels, height, width); height, width of a view; shift, rotate, elastic,
+        smoothness, fill as in cmlp_view_spec.
+        """
     @property
     def layers(self) -> tuple[Layer, ...]: ...
     @property

@@ -46,6 +46,30 @@ cdef class Cursor:
         self.loss_sum = at.loss_sum
 
 
+cdef cmlp_view_spec view_of(dict options) except *:
+    cdef cmlp_view_spec spec
+    spec.image.channels, spec.image.height, spec.image.width = options["image"]
+    spec.height, spec.width, spec.shift = options["height"], options["width"], options["shift"]
+    spec.rotate, spec.fill = options["rotate"], options["fill"]
+    spec.elastic, spec.smoothness = options["elastic"], options["smoothness"]
+    return spec
+
+
+def views(cnp.ndarray x, uint64_t seed, uint64_t step, **options):
+    cdef cmlp_view_spec spec = view_of(options)
+    cdef int typenum = cnp.PyArray_TYPE(x)
+    cdef void *px = data_of(x, "x", typenum, 2, -1, spec.image.channels * spec.image.height * spec.image.width)
+    cdef Py_ssize_t n = cnp.PyArray_DIM(x, 0)
+    cdef cmlp_dtype dtype = CMLP_F32 if typenum == cnp.NPY_FLOAT32 else CMLP_F64
+    cdef cnp.ndarray y = new_array(typenum, n, spec.image.channels * spec.height * spec.width)
+    cdef void *py = cnp.PyArray_DATA(y)
+    cdef cmlp_status status
+    with nogil:
+        status = cmlp_views(dtype, &spec, n, px, seed, step, 0, py)
+    check(status)
+    return y
+
+
 @cython.final
 @cython.auto_pickle(False)
 cdef class Pause:
@@ -70,7 +94,7 @@ cdef class Plan:
     cdef readonly State state
     cdef public Cursor cursor
     cdef readonly Py_ssize_t batch_size
-    cdef Py_ssize_t n_in, n_out, rows_at_once
+    cdef Py_ssize_t n_in, n_out, sample, rows_at_once
     cdef cmlp_dtype dtype
     cdef int typenum
     cdef bint takes_labels
@@ -100,6 +124,7 @@ cdef class Plan:
         self.trained = bytes([layer.trainable for layer in self.of.layers])
         check(cmlp_plan_new(&spec, self.of.ptr, self.of.n, NULL if state is None else state.ptr, &self.ptr))
         self.n_in, self.n_out = self.layers[0].n_in, self.layers[len(self.layers) - 1].n_out
+        self.sample = self.n_in
         self.dtype = (<Layer>self.layers[0]).type
         self.typenum = typenum_of(self.dtype)
         # Some 50 milliseconds of prediction: so long may a signal wait.
@@ -142,9 +167,14 @@ cdef class Plan:
     def n_bytes(self):
         return cmlp_plan_bytes(self.ptr)
 
+    def augment(self, **options):
+        cdef cmlp_view_spec spec = view_of(options)
+        check(cmlp_plan_augment(self.ptr, &spec))
+        self.sample = spec.image.channels * spec.image.height * spec.image.width
+
     cdef int fill_data(self, cmlp_data *data, x, y, sample_weight) except -1:
         """Pointers to checked arrays; nothing is copied."""
-        data.x = data_of(x, "x", self.typenum, 2, -1, self.n_in)
+        data.x = data_of(x, "x", self.typenum, 2, -1, self.sample)
         cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0), i
         cdef const int64_t *labels
         data.n = n
@@ -291,7 +321,7 @@ cdef class Plan:
         self.fill_data(&data, x, y, sample_weight)
         if data.n != <size_t>self.batch_size:
             raise ValueError(f"x has {data.n} rows; expected {self.batch_size}")
-        self.check_numbers("x", data.x, data.n * self.n_in, -INFINITY, INFINITY)
+        self.check_numbers("x", data.x, data.n * self.sample, -INFINITY, INFINITY)
         if data.t != NULL:
             if limits is None:
                 raise TypeError("y has rows of targets; expected labels")
@@ -312,8 +342,8 @@ cdef class Plan:
         cdef int64_t label
         cdef double value
         cdef float narrow, narrow_weight = <float>weight
-        data.x = data_of(x, "x", self.typenum, 1, self.n_in, -1)
-        self.check_numbers("x", data.x, self.n_in, -INFINITY, INFINITY)
+        data.x = data_of(x, "x", self.typenum, 1, self.sample, -1)
+        self.check_numbers("x", data.x, self.sample, -INFINITY, INFINITY)
         data.n, data.labels, data.t, data.weight = 1, NULL, NULL, NULL
         if weight != 1.0:
             data.weight = <void *>&narrow_weight if self.typenum == cnp.NPY_FLOAT32 else <void *>&weight

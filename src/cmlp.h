@@ -275,6 +275,29 @@ void cmlp_model_free(cmlp_model *model);
 /* Writes a net: all of the file or nothing, what was at the path before is replaced at the end. */
 cmlp_status cmlp_save(const char *path, const cmlp_model *model);
 
+/* ---- random views of images, to train on ---- */
+
+/* A view is `height` rows and `width` columns of an image of (channels, height, width) numbers: from a place
+ * drawn evenly among all where it lies inside, or up to `shift` pixels outside, turned by up to `rotate`
+ * degrees either way about its middle, and its pixels moved by two random fields: numbers from -elastic to
+ * elastic, smoothed by a Gaussian of a deviation of `smoothness` pixels (zeros outside the view).  Places
+ * between pixels are interpolated linearly; `fill` is outside.  What is drawn follows from a seed, the
+ * number of the step, and the place in the minibatch. */
+typedef struct {
+    cmlp_extent image; /* sides 1 to 32768 */
+    size_t height, width; /* 1 to those of the image */
+    size_t shift; /* less than height and width */
+    double rotate; /* [0, 180] */
+    double elastic; /* [0, 1e6]; 0: none */
+    double smoothness; /* [0.01, 64], where there is an elastic */
+    double fill; /* [-1e30, 1e30] */
+} cmlp_view_spec;
+
+/* y (n, view) = views of x (n, image), those of rows row.. of a minibatch in step t of a training with this
+ * seed.  y may not overlap x. */
+cmlp_status cmlp_views(cmlp_dtype dtype, const cmlp_view_spec *spec, size_t n, const void *x, uint64_t seed,
+                       uint64_t t, size_t row, void *y);
+
 /* ---- plans ---- */
 
 typedef struct cmlp_plan cmlp_plan;
@@ -336,6 +359,11 @@ cmlp_status cmlp_plan_new(const cmlp_plan_spec *spec, cmlp_layer *const *layers,
  * the memory is its own.  opt as in `like`: one, or NULL. */
 cmlp_status cmlp_plan_like(const cmlp_plan *like, uint64_t seed, cmlp_layer *const *layers, size_t n_layers,
                            cmlp_optimizer *opt, cmlp_plan **out);
+/* From now on cmlp_fit, cmlp_step and cmlp_gradient take images, x (n, image), and compute on views of them,
+ * drawn by the plan's seed and the optimizer's steps (the number of the draw without one); spec NULL: on
+ * samples as they are.  A view has as many numbers as the plan has inputs.  Not taken over by
+ * cmlp_plan_like. */
+cmlp_status cmlp_plan_augment(cmlp_plan *plan, const cmlp_view_spec *spec);
 void cmlp_plan_free(cmlp_plan *plan);
 cmlp_cursor *cmlp_plan_cursor(cmlp_plan *plan);
 /* The parameters that a diverging cmlp_fit goes back to: those with which the last epoch began whose first

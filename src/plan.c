@@ -131,11 +131,38 @@ cmlp_status cmlp_plan_like(const cmlp_plan *like, uint64_t seed, cmlp_layer *con
     return plan_on(cmlp_layout_use(l), seed, layers, n_layers, opt, out);
 }
 
+cmlp_status cmlp_plan_augment(cmlp_plan *plan, const cmlp_view_spec *spec)
+{
+    NEED(plan);
+    const layout *l = plan->layout;
+    viewer *views = NULL;
+    char *scratch = NULL;
+    cmlp_status status = spec ? cmlp_viewer_new(spec, l->k->dtype, &views) : CMLP_OK;
+    if (!status && views && views->view != l->n_in)
+        status = cmlp_fail(CMLP_E_ARGUMENT, "spec has views of %zu numbers; expected %zu, the plan's inputs",
+                           views->view, l->n_in);
+    if (!status && views && views->scratch_bytes) {
+        scratch = cmlp_alloc((size_t)l->threads * views->scratch_bytes);
+        status = scratch ? CMLP_OK : cmlp_no_memory();
+    }
+    if (status) {
+        cmlp_viewer_free(views);
+        return status;
+    }
+    cmlp_viewer_free(plan->views);
+    cmlp_free(plan->view_scratch);
+    plan->views = views;
+    plan->view_scratch = scratch;
+    return CMLP_OK;
+}
+
 void cmlp_plan_free(cmlp_plan *plan)
 {
     if (!plan)
         return;
     cmlp_free(plan->workspaces);
+    cmlp_viewer_free(plan->views);
+    cmlp_free(plan->view_scratch);
     cmlp_free(plan->inputs);
     cmlp_free(plan->scratch);
     cmlp_free(plan->partial);

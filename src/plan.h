@@ -3,6 +3,7 @@
 #define CMLP_PLAN_H
 
 #include "layout.h"
+#include "views.h"
 
 struct cmlp_plan {
     const layout *layout;
@@ -11,6 +12,8 @@ struct cmlp_plan {
     cmlp_optimizer *opt;
     uint64_t seed;
     char *workspaces;
+    viewer *views;      /* of samples, to train on; NULL: samples as they are */
+    char *view_scratch; /* for each thread */
     char *inputs;    /* for each thread a copy of the minibatch's x, if the layout says so */
     char *gradients; /* a block for each group; or one if gradients are wanted whole; NULL until needed */
     char *scratch;   /* for each thread */

@@ -17,10 +17,26 @@ static inline void copy_row(char *to, const char *from, size_t bytes)
         memcpy(to + i, from + i, 4);
 }
 
+/* Views of rows [r0, r1) of the minibatch's images. */
+static void gather_views(const step *st, char *to, size_t r0, size_t r1)
+{
+    const cmlp_plan *plan = st->f->plan;
+    const viewer *v = plan->views;
+    size_t size = v->k->size, stride = plan->layout->ld_in * size;
+    char *scratch = v->scratch_bytes ? plan->view_scratch + (size_t)st->thread * v->scratch_bytes : NULL;
+    for (size_t r = r0; r < r1; r++, to += stride)
+        cmlp_view(v, st->pass.seed, st->pass.t, r,
+                  (const char *)st->f->data->x + sample_at(st, r) * v->image * size, to, scratch);
+}
+
 /* Rows [r0, r1) of the minibatch's inputs copied to `to`. */
 static void gather_inputs(const step *st, char *to, size_t r0, size_t r1)
 {
     const layout *l = st->f->plan->layout;
+    if (st->f->plan->views) {
+        gather_views(st, to, r0, r1);
+        return;
+    }
     size_t in = l->n_in * l->k->size, stride = l->ld_in * l->k->size;
     for (size_t r = r0; r < r1; r++, to += stride)
         copy_row(to, (const char *)st->f->data->x + sample_at(st, r) * in, in);
@@ -52,7 +68,8 @@ static void gather_targets(const step *st, char *workspace, size_t r0, size_t r1
 static int inputs_in_place(const step *st)
 {
     const layout *l = st->f->plan->layout;
-    return !st->order && l->ops[0].kind->reads_unpadded && l->n_in * l->k->size % 1024 != 0;
+    return !st->order && !st->f->plan->views && l->ops[0].kind->reads_unpadded &&
+           l->n_in * l->k->size % 1024 != 0;
 }
 
 /* The pass over rows [r0, r1) of the minibatch that stand in a workspace from its row 0 on, with their
@@ -70,6 +87,20 @@ static pass pass_over(const step *st, size_t r0, size_t r1, char *to)
         p.x = to;
         p.ldx = l->ld_in;
     }
+    return p;
+}
+
+/* The pass over a minibatch whose views, unlike copies, are worth being made once: each thread makes those of
+ * its rows [r0, r1). */
+static pass pass_over_views(const step *st, size_t r0, size_t r1)
+{
+    cmlp_plan *plan = st->f->plan;
+    const layout *l = plan->layout;
+    pass p = st->pass;
+    p.x = plan->inputs;
+    p.ldx = l->ld_in;
+    gather_inputs(st, plan->inputs + r0 * l->ld_in * l->k->size, r0, r1);
+    cmlp_wait(&plan->barrier, st->n_threads);
     return p;
 }
 
@@ -149,7 +180,9 @@ static void run_shared(step *st)
     size_t r0, r1;
     share_of_rows(st->rows, st->thread, st->n_threads, &r0, &r1);
     r1 = cmlp_max(r0, r1);
-    if (l->copies_inputs) {
+    if (l->copies_inputs && plan->views) {
+        st->pass = pass_over_views(st, r0, r1);
+    } else if (l->copies_inputs) {
         st->pass = pass_over(st, 0, st->rows, plan->inputs + (size_t)st->thread * l->input_bytes);
     } else {
         st->pass = pass_over(st, r0, r1, rows_at(plan, workspace, l->ops[0].x, r0, l->ld_in));

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import _core, losses, optimizers, schedules
+from .. import _core, augment, losses, optimizers, schedules
 from ..checks import Array
 from ..errors import FormatError
 from ..export import files
@@ -48,6 +48,7 @@ def save(path: files.PathLike, state: TrainState) -> None:
         "schedule_class": type(schedule).__name__,
         "schedule_state": schedule.state() if isinstance(schedule, EpochSchedule) else None,
         "seed": state.seed,
+        "augment": None if state.augment is None else state.augment.config(),
         "step_count": cursor.step_count,
         "epoch": cursor.epoch,
         "step_in_epoch": cursor.step_in_epoch,
@@ -148,7 +149,10 @@ def load(
                 )
             if schedule is None and about["schedule_class"] != "NoneType":
                 schedule = _part(None, about["schedule"], schedules.from_config, "schedule")
-            state = kind(saved.net, loss, optimizer, schedule, n_threads, about["seed"], comm)
+            views = None if about["augment"] is None else augment.from_config(about["augment"])
+            state = kind(
+                saved.net, loss, optimizer, schedule, n_threads, about["seed"], comm, views
+            )
     except _Missing as error:
         raise ValueError(str(error)) from None
     _restore_parts(saved, state)
@@ -178,6 +182,11 @@ def check_same(saved: Saved, state: TrainState) -> None:
             )
     if not saved.net.preprocessing.scales_as(state.net.preprocessing):
         raise ValueError("resume is a checkpoint of another preprocessing; expected the net's")
+    views = None if state.augment is None else state.augment.config()
+    if saved.about["augment"] != views:
+        raise ValueError(
+            f"resume is a checkpoint with the augment {saved.about['augment']}; expected {views}"
+        )
     wanted, found = type(state.optimizer).__name__, saved.about["optimizer_class"]
     if found != wanted:
         raise ValueError(f"the checkpoint was trained by {found}; expected {wanted}")
@@ -216,6 +225,7 @@ _ABOUT: dict[str, tuple[type, ...]] = {
     "schedule_class": (str,),
     "schedule_state": (dict, type(None)),
     "seed": (int,),
+    "augment": (dict, type(None)),
     "step_count": (int,),
     "epoch": (int,),
     "step_in_epoch": (int,),
@@ -244,6 +254,7 @@ def _about(contents: files.Contents) -> dict[str, Any]:
     about = contents.about.get("trainer")
     if not isinstance(about, dict):
         raise FormatError("no description of a trainer")
+    about = {"augment": None, **about}  # not in files before there was one
     for name, types in _ABOUT.items():
         value = about.get(name)
         if name not in about or not isinstance(value, types) or isinstance(value, bool):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks, losses
+from ..augment import Augment
 from ..checks import Array
 from ..losses import Loss
 from ..network import Sequential
@@ -114,14 +115,21 @@ def check(
     prefix: str = "",
     relative: bool = True,
     scale: Scale | None = None,
+    augment: Augment | None = None,
 ) -> Data:
     """Samples as the core takes them.
 
     ``prefix`` stands before the arguments' names in errors.  ``relative`` weights are divided by
     their mean, as wherever all the data are at hand.  With the ``scale`` of all weights these are
-    some of the samples, and their weights are divided by the mean of all.
+    some of the samples, and their weights are divided by the mean of all.  With ``augment``
+    samples are images, of which the net takes views.
     """
-    rows = net.preprocessing.rows(x, prefix + "x", net.dtype, net.in_shape)
+    if augment is None:
+        rows = net.preprocessing.rows(x, prefix + "x", net.dtype, net.in_shape)
+    elif net.preprocessing.inputs is not None:
+        raise ValueError("the net standardises its inputs; expected None beside an augment")
+    else:
+        rows = augment.rows(x, prefix + "x", net.dtype)
     if not relative or scale is not None:
         _check_class_weight(loss)
     target = check_targets(net, loss, classes, y, prefix)
@@ -171,8 +179,17 @@ def check_weights(
     return weight
 
 
+def centered(data: Data, augment: Augment | None) -> Data:
+    """What the net takes of samples that are only looked at: the middle of images."""
+    return data if augment is None else replace(data, x=augment.center(data.x))
+
+
 def check_validation(
-    net: Sequential, loss: Any, classes: Array | None, validation: Validation
+    net: Sequential,
+    loss: Any,
+    classes: Array | None,
+    validation: Validation,
+    augment: Augment | None,
 ) -> Data | None:
     """The argument ``validation`` of ``fit`` as `check` gives it."""
     if validation is None:
@@ -183,16 +200,25 @@ def check_validation(
             "or a share such as 0.1"
         )
     x, y, *weight = validation
-    return check(net, loss, classes, x, y, weight[0] if weight else None, "validation ")
+    given = weight[0] if weight else None
+    found = check(net, loss, classes, x, y, given, "validation ", augment=augment)
+    return centered(found, augment)
 
 
 def divide(
-    net: Sequential, loss: Any, classes: Array | None, data: Data, validation: Validation, seed: int
+    net: Sequential,
+    loss: Any,
+    classes: Array | None,
+    data: Data,
+    validation: Validation,
+    seed: int,
+    augment: Augment | None = None,
 ) -> tuple[Data, Data | None]:
     """Samples to train on and those to look at, by the argument ``validation`` of ``fit``."""
     if isinstance(validation, float):
-        return _hold_out(data, validation, seed)
-    return data, check_validation(net, loss, classes, validation)
+        data, held_out = _hold_out(data, validation, seed)
+        return data, centered(held_out, augment)
+    return data, check_validation(net, loss, classes, validation, augment)
 
 
 def _hold_out(data: Data, share: float, seed: int) -> tuple[Data, Data]:

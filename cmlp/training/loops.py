@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core, checks
+from ..augment import Augment
 from ..checks import Array
 from ..layers import Layer
 from ..layers.base import is_trainable, own_parameters
@@ -39,6 +40,7 @@ class Parts(Protocol):
     schedule: Any
     n_threads: int | None
     seed: int
+    augment: Augment | None
 
     @property
     def cursor(self) -> _core.Cursor: ...
@@ -99,6 +101,8 @@ class CompiledLoop:
             n_threads=parts.n_threads,
             seed=parts.seed,
         )
+        if parts.augment is not None:
+            self.plan.augment(**parts.augment.options())
         self.plan.cursor = parts.cursor
 
     def run(
@@ -160,7 +164,7 @@ class PythonLoop:
         self.net, self.optimizer, self.batch_size = parts.net, parts.optimizer, batch_size
         self.seed, self.cursor = parts.seed, parts.cursor
         self.scheduled = parts.schedule is not None
-        self.gradients = Gradients(parts, batch_size)
+        self.gradients = Gradients(parts, batch_size, parts.augment)
 
     def run(
         self,
@@ -281,10 +285,12 @@ def begin_epoch(cursor: _core.Cursor, epoch: int) -> None:
 class Gradients:
     """Loss and gradients of samples, left in the layers, without an update.
 
-    A built-in loss on logits meets them even where the net ends with the loss's activation.
+    A built-in loss on logits meets them even where the net ends with the loss's activation.  With
+    ``augment`` samples are images, of which the net takes random views.
     """
 
-    def __init__(self, parts: Parts, batch_size: int) -> None:
+    def __init__(self, parts: Parts, batch_size: int, augment: Augment | None = None) -> None:
+        self.augment = augment
         self.loss, self.seed, self.in_core = parts.loss, parts.seed, in_core(parts.loss)
         self.parts = parts.net.split(
             n_threads=parts.n_threads,
@@ -306,9 +312,11 @@ class Gradients:
     def compute(self, data: Data, draw: int = 0) -> float:
         """The mean loss.
 
-        ``draw`` is the number by which dropout draws, in compiled training that of the step.
+        ``draw`` is the number by which dropout and views are drawn, in compiled training that of
+        the step.
         """
-        y = run_forward(self.parts, data.x, True, draw)
+        x = data.x if self.augment is None else self.augment.views(data.x, self.seed, draw)
+        y = run_forward(self.parts, x, True, draw)
         loss, dy = loss_and_dy(self.loss, y, data)
         run_backward(self.parts, dy, need_dx=False)
         return loss

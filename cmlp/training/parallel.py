@@ -42,7 +42,7 @@ class SharedGradients(Gradients):
     """Loss and gradients of samples, each rank working on some groups of their rows."""
 
     def __init__(self, parts: Parts, batch_size: int, ranks: Ranks) -> None:
-        super().__init__(parts, -(-batch_size // ranks.row_groups))
+        super().__init__(parts, -(-batch_size // ranks.row_groups), parts.augment)
         self._net, self._ranks = parts.net, ranks
 
     def compute(self, data: Data, draw: int = 0) -> float:
@@ -53,7 +53,7 @@ class SharedGradients(Gradients):
         for i, group in enumerate(ranks.groups):
             start, stop = ranks.rows(group, n)
             if start < stop:
-                number = draw * ranks.row_groups + group  # dropout draws for each group
+                number = draw * ranks.row_groups + group  # dropout and views are drawn for each group
                 losses[group] = super().compute(data.slice(start, stop), number)
                 np.multiply(net.get_flat_grad(), own.dtype.type(shares[group]), out=own[i])
         loss = float(sum(ranks.losses(losses) * shares))
@@ -119,6 +119,7 @@ def description(
         "optimizer": _text(parts.optimizer),
         "schedule": _text(parts.schedule),
         "seed": parts.seed,
+        "augment": repr(parts.augment),
         "n_samples": len(data),
         "data": _sum_of(arrays),
         "parameters": _sum_of([parts.net.get_flat()]),

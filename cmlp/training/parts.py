@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import _core, checks, losses, optimizers
+from ..augment import Augment
 from ..layers import Layer
 from ..losses import Loss
 from ..network import Sequential
@@ -56,6 +57,19 @@ def check_pair(net: Sequential, loss: Any) -> None:
     """Raise ValueError where the net's output activation does not go with the loss."""
     if isinstance(loss, Loss) and pair(net, loss) == "refused":
         raise ValueError(f"the net ends with {net.output_activation}; {loss!r} takes logits")
+
+
+def check_views(net: Sequential, augment: Any) -> None:
+    """Raise TypeError or ValueError where the net does not take the views of an `Augment`."""
+    if augment is None:
+        return
+    if not isinstance(augment, Augment):
+        raise TypeError(f"augment is {augment!r}; expected an Augment or None")
+    if net.n_in != augment.n_view:
+        raise ValueError(
+            f"augment gives views of {augment.n_view} numbers, {augment.view}; expected "
+            f"{net.n_in}, the inputs of the net"
+        )
 
 
 def pair(net: Sequential, loss: Loss) -> str:

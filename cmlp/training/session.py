@@ -145,7 +145,9 @@ class Session(Declared):
     def _samples(self, trainer: Trainer, loss: Any) -> tuple[Samples, Data | None, Array | None]:
         """What was given, checked for a loss."""
         net, (x, y, sample_weight, validation) = trainer.net, self._given
-        return samples_for(net, loss, net.classes, x, y, sample_weight, validation, trainer.seed)
+        return samples_for(
+            net, loss, net.classes, x, y, sample_weight, validation, trainer.seed, trainer.augment
+        )
 
     def _begin(
         self, trained: Samples, held_out: Data | None, batch_size: int, history: History

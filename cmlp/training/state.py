@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core, checks
+from ..augment import Augment
 from ..checks import Array
 from ..layers import Layer
 from ..losses import Loss
@@ -23,13 +24,13 @@ from .data import Data
 from .history import History
 from .loops import Gradients, Loop, Rate, begin_epoch, make_loop, settings_of
 from .parallel import ParallelLoop
-from .parts import check_loss, check_net, check_optimizer, check_pair, in_core
+from .parts import check_loss, check_net, check_optimizer, check_pair, check_views, in_core
 from .ranks import Ranks, as_ranks
 
 # Loops kept, each for a size of minibatches.
 _MOST_LOOPS = 4
 # What a call of fit has made something of that can't be made anew in its middle.
-_FIXED_IN_FIT = ("net", "loss", "seed")
+_FIXED_IN_FIT = ("net", "loss", "seed", "augment")
 
 
 class TrainState:
@@ -49,6 +50,7 @@ class TrainState:
     seed : int, optional
         The net's if None.
     comm : mpi4py.MPI.Comm or Ranks, optional
+    augment : Augment, optional
 
     Attributes
     ----------
@@ -73,6 +75,7 @@ class TrainState:
         "_loops",
         "_ranks",
         "_thread",
+        "augment",
         "loss",
         "n_threads",
         "net",
@@ -87,6 +90,7 @@ class TrainState:
     schedule: Any
     n_threads: int | None
     seed: int
+    augment: Augment | None
 
     def __init__(
         self,
@@ -97,6 +101,7 @@ class TrainState:
         n_threads: int | None = None,
         seed: int | None = None,
         comm: Any = None,
+        augment: Augment | None = None,
     ) -> None:
         self._start(as_ranks(comm))
         self.net, self.loss = net, loss
@@ -104,6 +109,7 @@ class TrainState:
         self.schedule = schedule
         self.n_threads = n_threads
         self.seed = net.seed if seed is None else seed
+        self.augment = augment
 
     def _start(self, ranks: Ranks | None = None) -> None:
         """Stand at the beginning of everything."""
@@ -131,6 +137,7 @@ class TrainState:
 
     def _check_net(self, net: Any) -> Sequential:
         check_pair(check_net(net), getattr(self, "loss", None))
+        check_views(net, getattr(self, "augment", None))
         if getattr(self, "net", net) is not net:
             self._begin_anew()
         found: Sequential = net
@@ -156,6 +163,11 @@ class TrainState:
         if self._fitting is not None:
             check_monitor(found, self._fitting.held_out)
         self._given_schedule = schedule
+        return found
+
+    def _check_augment(self, augment: Any) -> Augment | None:
+        check_views(self.net, augment)
+        found: Augment | None = augment
         return found
 
     def _begin_anew(self) -> None:
@@ -370,6 +382,7 @@ _CHECKS: dict[str, Callable[[TrainState, Any], Any]] = {
     "schedule": TrainState._check_schedule,
     "n_threads": lambda state, value: checks.threads(value),
     "seed": lambda state, value: checks.seed(value),
+    "augment": TrainState._check_augment,
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
+from ..augment import Augment
 from ..checks import Array
 from ..data import Source
 from ..data.blocks import Chunk
@@ -39,6 +40,7 @@ class Stream:
     net : Sequential
     loss : Loss, or object with forward and backward
     classes : ndarray or None
+    augment : Augment or None
 
     Attributes
     ----------
@@ -48,9 +50,17 @@ class Stream:
         What the weights have been divided by: the mean of all.
     """
 
-    def __init__(self, source: Source, net: Sequential, loss: Any, classes: Array | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        net: Sequential,
+        loss: Any,
+        classes: Array | None,
+        augment: Augment | None,
+    ) -> None:
         self.source, self.last_epoch = source, 0
         self._net, self._loss, self._classes = net, loss, classes
+        self._augment = augment
         self._feed: Feed | None = None
         self._settings: tuple[Any, ...] = ()
         net.preprocessing.check_names(source, "the source")
@@ -123,7 +133,9 @@ class Stream:
 
     def _checked(self, chunk: Chunk) -> Data:
         parts = self._net, self._loss, self._classes, *chunk
-        return data.check(*parts, prefix=_PREFIX, relative=False, scale=self._scale)
+        return data.check(
+            *parts, prefix=_PREFIX, relative=False, scale=self._scale, augment=self._augment
+        )
 
 
 Samples = Data | Stream
@@ -138,6 +150,7 @@ def samples_for(
     sample_weight: ArrayLike | None,
     validation: data.Validation,
     seed: int,
+    augment: Augment | None,
 ) -> tuple[Samples, Data | None, Array | None]:
     """What is trained and validated on by arguments of ``fit``, and the classes of the labels."""
     if isinstance(x, Source):
@@ -145,17 +158,17 @@ def samples_for(
             raise TypeError("y or sample_weight is given; expected neither with a source")
         if isinstance(validation, float):
             raise TypeError(f"validation is {validation}; expected data, as x is a source")
-        samples, classes = open_source(x, net, loss, known)
-        return samples, data.check_validation(net, loss, classes, validation), classes
+        samples, classes = open_source(x, net, loss, known, augment)
+        return samples, data.check_validation(net, loss, classes, validation, augment), classes
     if y is None:
         raise TypeError("y is None; expected labels or numbers, as x is not a cmlp.data.Source")
     classes = data.classes_for(net, loss, known, y)
-    found = data.check(net, loss, classes, x, y, sample_weight)
-    return *data.divide(net, loss, classes, found, validation, seed), classes
+    found = data.check(net, loss, classes, x, y, sample_weight, augment=augment)
+    return *data.divide(net, loss, classes, found, validation, seed, augment), classes
 
 
 def open_source(
-    source: Source, net: Sequential, loss: Any, known: Array | None
+    source: Source, net: Sequential, loss: Any, known: Array | None, augment: Augment | None
 ) -> tuple[Samples, Array | None]:
     """The samples of a source, and the classes of its labels.
 
@@ -165,8 +178,8 @@ def open_source(
     classes = _classes_of(source, net, loss, known)
     mapped = source.blocks.mapped() if source.shuffle == "full" else None
     if mapped is not None and not net.preprocessing.scales and mapped.x.dtype == net.dtype:
-        return data.check(net, loss, classes, *mapped), classes
-    return Stream(source, net, loss, classes), classes
+        return data.check(net, loss, classes, *mapped, augment=augment), classes
+    return Stream(source, net, loss, classes, augment), classes
 
 
 def _classes_of(source: Source, net: Sequential, loss: Any, known: Array | None) -> Array | None:

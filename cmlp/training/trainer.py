@@ -55,11 +55,14 @@ class Trainer(TrainState):
     n_threads : int, optional
         Most threads; all that the process may use if None.  The numbers are the same for any.
     seed : int, optional
-        Of the order of samples and of dropout; the net's if None.
+        Of the order of samples, of dropout and of views; the net's if None.
     comm : mpi4py.MPI.Comm or cmlp.training.Ranks, optional
         Processes that train the net together: all of them make the same trainer and call ``fit``
         with the same data, and each works on its share of each minibatch.  The numbers are the
         same for any number of ranks; see `Ranks`.
+    augment : Augment, optional
+        Train on random views of images, which x then holds; what is only looked at (``evaluate``,
+        ``validation``, callbacks) is their middle.
 
     Attributes
     ----------
@@ -76,8 +79,8 @@ class Trainer(TrainState):
     in Python is worked through step by step, with the same samples in the same order.
 
     What the parameters set may be assigned later; it takes effect with the next step.  A schedule
-    goes on from ``step_count``, another net begins at epoch 0.  Within a call of ``fit`` net, loss
-    and seed stay as they are.
+    goes on from ``step_count``, another net begins at epoch 0.  Within a call of ``fit`` net, loss,
+    seed and augment stay as they are.
 
     One thread at a time trains a net.  Any other that tries gets RuntimeError, and nothing is
     changed.
@@ -105,8 +108,9 @@ class Trainer(TrainState):
         Parameters
         ----------
         x : array_like of shape (n, n_in), or Source
-            Not copied if it is a C-contiguous array of the net's dtype.  A `cmlp.data.Source`
-            stands for y and ``sample_weight`` too, and need not fit into memory.
+            Not copied if it is a C-contiguous array of the net's dtype.  With ``augment`` images,
+            as arrays (n, channels, height, width) or as rows.  A `cmlp.data.Source` stands for y
+            and ``sample_weight`` too, and need not fit into memory.
         y : array_like of shape (n,) or (n, n_out)
             Labels or numbers, as the loss wants them.  Strings and booleans become the net's
             ``classes``.
@@ -196,7 +200,7 @@ class Trainer(TrainState):
             checkpoint.check_same(saved, self)
         known = self.net.classes if saved is None else saved.net.classes
         trained, held_out, classes = samples_for(
-            self.net, self.loss, known, x, y, sample_weight, validation, self.seed
+            self.net, self.loss, known, x, y, sample_weight, validation, self.seed, self.augment
         )
         source = x if isinstance(x, Source) else None
         if batch_size is None and isinstance(trained, Stream):
@@ -208,6 +212,8 @@ class Trainer(TrainState):
             observers.append(ProgressBar(force=True))
         call, goes_on = (self.call, self.goes_on) if saved is None else (saved.call, saved.goes_on)
         settings = trained, held_out, epochs, size, shuffle, observers, call
+        if isinstance(self.optimizer, LBFGS) and self.augment is not None:
+            raise ValueError(f"augment is {self.augment!r}; expected None for LBFGS")
         if not isinstance(self.optimizer, LBFGS):
             fit = Fit(self, *settings, goes_on, source)
         elif isinstance(trained, Stream):
@@ -220,7 +226,7 @@ class Trainer(TrainState):
             raise ValueError("resume is a checkpoint; expected None, as LBFGS begins anew")
         if saved is not None:
             checkpoint.restore(saved, self)
-        self.take_classes(classes, names_of(x))
+        self.take_classes(classes, None if self.augment else names_of(x))
         return fit
 
     def train_step(
@@ -279,10 +285,11 @@ class Trainer(TrainState):
         if self.ranks is not None:
             raise TypeError("comm is given; expected None, as single steps are for one process")
         classes = data.classes_for(self.net, self.loss, self.net.classes, y)
-        batch = data.check(self.net, self.loss, classes, x, y, sample_weight, relative=False)
+        net, loss, augment = self.net, self.loss, self.augment
+        batch = data.check(net, loss, classes, x, y, sample_weight, relative=False, augment=augment)
         rates, momenta = self.rates(1), self.momenta(1)
         loop = self.loop_for(len(batch))
-        self.take_classes(classes, names_of(x))
+        self.take_classes(classes, None if self.augment else names_of(x))
         self._fast = None
         loss = loop.step(
             batch,
@@ -333,7 +340,13 @@ class Trainer(TrainState):
             "loss" and the metrics of the loss: "accuracy" for labels, "mean_squared_error" and
             "mean_absolute_error" for numbers.
         """
-        return self.scores(data.check(self.net, self.loss, self.net.classes, x, y, sample_weight))
+        return self.scores(self._looked_at(x, y, sample_weight))
+
+    def _looked_at(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Data:
+        """Samples that are not trained on: of images the middle."""
+        net, augment = self.net, self.augment
+        found = data.check(net, self.loss, net.classes, x, y, sample_weight, augment=augment)
+        return data.centered(found, augment)
 
     # ---- diagnostics ----
 
@@ -352,7 +365,7 @@ class Trainer(TrainState):
     def _first_data(self, n: int) -> Data:
         if self.fitting is None:
             raise RuntimeError("no call of fit is under way; expected to be asked by a callback")
-        return self.fitting.data.slice(0, n)
+        return data.centered(self.fitting.data.slice(0, n), self.augment)
 
     def gradient_norms(
         self, x: ArrayLike | None = None, y: ArrayLike | None = None, n: int = 256
@@ -374,10 +387,7 @@ class Trainer(TrainState):
             Euclidean norms, from the first layer to the last; NaN for the delta of a layer
             written in Python.
         """
-        if x is None or y is None:
-            batch = self._first_data(n)
-        else:
-            batch = data.check(self.net, self.loss, self.net.classes, x, y, None)
+        batch = self._first_data(n) if x is None or y is None else self._looked_at(x, y, None)
         gradients = Gradients(self, len(batch))
         gradients.compute(batch)
         deltas = gradients.deltas()

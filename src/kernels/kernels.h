@@ -69,6 +69,16 @@ typedef struct {
     uint32_t threshold;
 } cmlp_random_args;
 
+/* A view of an image: turned about the middle of the view, moved by fields, interpolated. */
+typedef struct {
+    size_t channels, height, width; /* of the image */
+    size_t rows, columns;           /* of the view */
+    double top, left;               /* where in the image its first pixel is, unturned */
+    double cosine, sine;            /* of the angle */
+    const void *fields;             /* (2, rows, columns): by how much down and right to look; or NULL */
+    double fill;                    /* outside of the image */
+} cmlp_warp_args;
+
 /* Prefetch hints: up to three matrices that the caller reads next (or one of them three times), of `rows`
  * rows and packed like the result, given from the result's first column on.  They are brought into L2
  * meanwhile. */
@@ -121,6 +131,12 @@ typedef void cmlp_prelu_slope_fn(size_t rows, size_t n, const void *dy, size_t l
 /* factors (rows of n, ld apart like x's); x is read for slopes alone. */
 typedef void cmlp_random_factors_fn(size_t rows, size_t n, size_t ld, const void *x,
                                     const cmlp_random_args *args, void *factors);
+/* field (height, width) convolved with weights (radius + 1), of the middle and what lies 1, 2, ... from it,
+ * in both directions; zeros outside.  scratch (height, width). */
+typedef void cmlp_blur_fn(size_t height, size_t width, size_t radius, const void *weights, void *field,
+                          void *scratch);
+/* y (channels, rows, columns) = the view of x (channels, height, width) that args describe. */
+typedef void cmlp_warp_fn(const cmlp_warp_args *args, const void *x, void *y);
 /* Sum over the rows of weight * loss; a fixed order for given rows. */
 typedef double cmlp_loss_fn(int id, const cmlp_loss_args *args);
 /* One step over n elements; s1, s2 the optimizer's slots (not touched where it has none). */
@@ -171,7 +187,7 @@ typedef double cmlp_fma_loop_fn(size_t rounds);
 
 #define CMLP_KERNEL_LIST(F)                                                                             \
     F(product) F(outer_scratch) F(outer) F(column_sums) F(transpose) F(pack) F(unpack) F(activate) F(derive) F(softmax)  \
-    F(softmax_back) F(prelu) F(prelu_back) F(prelu_slope) F(random_factors) F(loss) F(update)           \
+    F(softmax_back) F(prelu) F(prelu_back) F(prelu_slope) F(random_factors) F(blur) F(warp) F(loss) F(update)           \
     F(multiply) F(add) F(lerp) F(sum_squares) F(all_within) F(fma_loop) F(to_planes) F(from_planes)      \
     F(conv) F(conv_dw) F(plane_sums) F(max_pool) F(max_pool_back) F(sum_pool) F(sum_pool_back)
 

@@ -171,6 +171,7 @@ static int run_set(const char *isa)
     test_teams();
     test_errors();
     test_models();
+    test_views();
     return 0;
 }
 

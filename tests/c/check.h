@@ -67,5 +67,6 @@ void test_teams(void);
 void test_json(void); /* the same for every set */
 void test_errors(void);
 void test_models(void);
+void test_views(void);
 
 #endif
