@@ -63,6 +63,7 @@ PARTS = {
     ],
     "net": [lambda: build(seed=5), lambda: build(sizes=(2, 9, 4, 3))],
     "seed": [lambda: 77],
+    "augment": [lambda: None, lambda: cmlp.Augment((1, 2), rotate=40.0)],
     "n_threads": [lambda: 1, lambda: None],
     "schedule": [lambda: None, lambda: lambda t: 0.03, lambda: cmlp.Warmup(50)],
 }
@@ -119,6 +120,8 @@ def test_a_new_part_takes_effect(name, make, before, points):
     parts = {n: getattr(trainer, n) for n in PARTS}
     parts |= {name: make(), "net": copy.deepcopy(trainer.net)}
     fresh = cmlp.Trainer(**parts)
+    if name == "augment":  # which draws by the number of the step
+        fresh.running.step_count = trainer.running.step_count
     if name == "schedule":  # which goes on from the trainer's steps
         steps = trainer.step_count
         rates = trainer.schedule and trainer.schedule.values(steps, 1, 0.1)[0]

@@ -272,7 +272,7 @@ class Counter(callbacks.Callback):
 
 def training() -> None:
     net = cmlp.Sequential(cmlp.Dense(3, 2), seed=0)
-    augment = cmlp.Augment((28, 28), crop=(24, 24), shift=1, rotate=5.0, elastic=(34.0, 4.0))
+    augment = cmlp.Augment((1, 3), rotate=5.0, elastic=(3.0, 1.0), fill=0.0)
     assert_type(augment.predict_proba(net, X, n_crops=4), Array)
     trainer = Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.Adam(), schedule=cmlp.Halving(), seed=1)
     trainer.augment = None
