@@ -62,7 +62,9 @@ class Cut(cmlp.Callback):
 
 
 class TestBits:
-    @pytest.mark.parametrize("kind", ["built in", "in Python", "weights", "source", "one row"])
+    @pytest.mark.parametrize(
+        "kind", ["built in", "in Python", "weights", "source", "one row", "views"]
+    )
     def test_are_those_of_one_rank(self, tmp_path, kind):
         write(tmp_path)
 
@@ -73,6 +75,10 @@ class TestBits:
                 return outcome(make(comm), source(tmp_path))
             if kind == "one row":
                 return outcome(make(comm), X[:41], LABELS[:41], batch_size=3)
+            if kind == "views":
+                trainer = make(comm)
+                trainer.augment = cmlp.Augment((1, 5), rotate=5.0, elastic=(1.0, 1.0))
+                return outcome(trainer, X, LABELS)
             weight = np.linspace(0.5, 1.5, N) if kind == "weights" else None
             return outcome(make(comm), X, LABELS, sample_weight=weight)
 

@@ -53,7 +53,7 @@ class SharedGradients(Gradients):
         for i, group in enumerate(ranks.groups):
             start, stop = ranks.rows(group, n)
             if start < stop:
-                number = draw * ranks.row_groups + group  # dropout and views are drawn for each group
+                number = draw * ranks.row_groups + group  # dropout and views draw for each
                 losses[group] = super().compute(data.slice(start, stop), number)
                 np.multiply(net.get_flat_grad(), own.dtype.type(shares[group]), out=own[i])
         loss = float(sum(ranks.losses(losses) * shares))
