@@ -398,7 +398,7 @@ static void product_share(void *ctx, int thread, int n_threads)
     if (p->by_columns)
         share_of_columns(padded, p->nr, thread, n_threads, &c0, &c1);
     else
-        share_of_rows(p->rows, thread, n_threads, &r0, &r1);
+        share_of_rows(p->rows, ROW_BLOCK, thread, n_threads, &r0, &r1);
     if (p->sums && thread == 0)
         sum_columns(p, own, row);
     for (; r0 < r1 && c0 < c1; c0 += p->nr) {

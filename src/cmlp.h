@@ -141,6 +141,9 @@ typedef struct {
     cmlp_extent in, out;
     size_t kernel[2], stride[2]; /* rows, columns; of convolution and pooling */
     size_t pad[4]; /* top, left, bottom, right, less than the kernel: zeros; max pooling: minus infinity */
+    /* Convolution: (channels out, channels in), which input feeds which output; NULL: all.  The weight is
+     * then (connections, rows, columns), in C order of the table.  Read when the layer is made. */
+    const unsigned char *connections;
     size_t ragged[2]; /* average pooling: of those at the bottom and right, what a mean does not count */
 } cmlp_layer_spec;
 

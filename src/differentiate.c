@@ -21,7 +21,8 @@ static int threads_for(const cmlp_plan *plan, double flops_per_madd)
 {
     const layout *l = plan->layout;
     size_t n = plan->forward_rows;
-    return cmlp_threads_of(l, flops_per_madd * l->madds * (double)n, cmlp_max(blocks_of(n), l->most_columns));
+    return cmlp_threads_of(l, flops_per_madd * l->madds * (double)n,
+                           cmlp_max(blocks_of(n, l->row_block), l->most_columns));
 }
 
 static void forward_share(void *ctx, int thread, int n_threads)
@@ -31,6 +32,7 @@ static void forward_share(void *ctx, int thread, int n_threads)
     const layout *l = plan->layout;
     const op *first = &l->ops[0], *last = &l->ops[l->n_ops - 1];
     team t = {.rows = plan->forward_rows,
+              .row_block = l->row_block,
               .thread = thread,
               .n_threads = n_threads,
               .scratch = scratch_of(plan, thread)};
@@ -91,6 +93,7 @@ static void backward_share(void *ctx, int thread, int n_threads)
     const layout *l = plan->layout;
     const op *last = &l->ops[l->n_ops - 1];
     team t = {.rows = plan->forward_rows,
+              .row_block = l->row_block,
               .thread = thread,
               .n_threads = n_threads,
               .scratch = scratch_of(plan, thread)};

@@ -71,7 +71,7 @@ static void prepare(step *st, uint64_t done, const cmlp_cursor *at)
 static double batch_loss(const step *st)
 {
     cmlp_sum sum = {0};
-    for (size_t b = 0; b < blocks_of(st->rows); b++)
+    for (size_t b = 0; b < blocks_of(st->rows, st->f->plan->layout->row_block); b++)
         cmlp_sum_add(&sum, st->f->plan->partial[b]);
     return cmlp_sum_value(&sum);
 }

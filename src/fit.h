@@ -39,7 +39,7 @@ static inline size_t sample_at(const step *st, size_t i)
 
 static inline size_t groups_of(const cmlp_plan *plan, size_t rows)
 {
-    return cmlp_min(plan->layout->groups, blocks_of(rows));
+    return cmlp_min(plan->layout->groups, blocks_of(rows, plan->layout->row_block));
 }
 
 /* rows.c: the minibatch forward and back, this thread's part. */

@@ -96,12 +96,21 @@ cmlp_status cmlp_layer_new(cmlp_dtype dtype, const cmlp_layer_spec *spec, cmlp_l
         return cmlp_no_memory();
     size_t bytes = 0;
     l->spec = *spec;
+    if (spec->connections) {
+        l->table = cmlp_table_new(spec->out.channels, spec->in.channels, spec->connections);
+        if (!l->table) {
+            free(l);
+            return cmlp_no_memory();
+        }
+        l->spec.connections = l->table->present;
+    }
     l->kind = cmlp_kind((int)spec->kind);
     l->k = cmlp_kernels_for(dtype);
     l->trainable = 1;
     l->n_parts = (int)cmlp_lay_out_parts(l->k, spec, l->layout, &bytes);
     home *h = bytes ? home_new(bytes) : NULL;
     if (bytes && !h) {
+        cmlp_table_leave(l->table);
         free(l);
         return cmlp_no_memory();
     }
@@ -120,6 +129,7 @@ void cmlp_layer_free(cmlp_layer *l)
     for (int i = 0; i < l->n_parts; i++)
         cmlp_free(l->parts[i].transpose);
     home_leave(l->home);
+    cmlp_table_leave(l->table);
     free(l);
 }
 
@@ -143,7 +153,7 @@ void cmlp_layer_refresh(cmlp_layer *l)
     for (int i = 0; i < l->n_parts; i++) {
         const part_layout *part = &l->layout[i];
         cmlp_block all = {0, part->panels.padded, 0, part->panels.rows};
-        cmlp_refresh_block(l->kind, l->k, &l->spec, part, &all, &l->parts[i]);
+        cmlp_refresh_block(l->kind, l->k, &l->spec, l->table, part, &all, &l->parts[i]);
     }
 }
 

@@ -9,6 +9,7 @@ typedef struct home home;
 
 struct cmlp_layer {
     cmlp_layer_spec spec;
+    cmlp_table *table; /* of a convolution's connections; NULL: all */
     const layer_kind *kind;
     const cmlp_kernels *k;
     home *home;

@@ -33,6 +33,8 @@ static void make_op(layout *l, cmlp_layer *const *layers, size_t n_layers, size_
     const cmlp_layer *from = layers[i];
     op *o = &l->ops[l->n_ops++];
     *o = (op){.kind = from->kind, .k = l->k, .spec = from->spec, .layer = i, .last_layer = i};
+    o->table = cmlp_table_use(from->table);
+    o->lanes = ROW_BLOCK;
     o->n_in = o->spec.n_in, o->n_out = o->spec.n_out;
     o->pad_in = cmlp_round_up(o->n_in, l->k->vw), o->pad_out = cmlp_round_up(o->n_out, l->k->vw);
     o->ld_in = leading(l->k, o->n_in), o->ld_out = leading(l->k, o->n_out);
@@ -146,21 +148,32 @@ static double flops_of_step(const layout *l) { return 6.0 * l->madds * (double)l
 
 static int is_small(const layout *l) { return l->trains && l->block_bytes <= GROUP_BYTES; }
 
+/* Rows of a block.  Those of planes are the samples that lie side by side in them: an even number of blocks
+ * as full as may be, for two threads.  A plan that only computes takes minibatches of any size up to its own,
+ * and the order of their sums must not depend on that. */
+static size_t choose_row_block(const layout *l)
+{
+    if (!l->op_scratch || !l->trains)
+        return ROW_BLOCK;
+    size_t pairs = blocks_of(l->spec.batch, 2 * ROW_BLOCK);
+    return blocks_of(l->spec.batch, 2 * pairs);
+}
+
 /* Groups and chunks are functions of shapes alone. */
 static void choose_groups(layout *l)
 {
-    size_t blocks = blocks_of(l->spec.batch);
+    size_t blocks = blocks_of(l->spec.batch, l->row_block);
     l->groups = 0;
-    l->chunk = blocks * ROW_BLOCK;
+    l->chunk = blocks * l->row_block;
     if (!is_small(l))
         return;
-    size_t per_row = lay_out_workspace(l, ROW_BLOCK) / ROW_BLOCK;
+    size_t per_row = lay_out_workspace(l, l->row_block) / l->row_block;
     double worth = flops_of_step(l) / FLOPS_PER_THREAD;
     l->groups = worth >= MOST_GROUPS ? MOST_GROUPS : worth < 1.0 ? 1 : (size_t)worth;
     l->groups = cmlp_min(l->groups, blocks);
-    l->chunk = (blocks + l->groups - 1) / l->groups * ROW_BLOCK;
+    l->chunk = (blocks + l->groups - 1) / l->groups * l->row_block;
     if (l->chunk * per_row > WHOLE_BYTES)
-        l->chunk = cmlp_max(CHUNK_BYTES / per_row / ROW_BLOCK, 1) * ROW_BLOCK;
+        l->chunk = cmlp_max(CHUNK_BYTES / per_row / l->row_block, 1) * l->row_block;
     /* One group that goes through at once needs no gradient of its own: updates take it span by span. */
     if (l->groups == 1 && l->chunk >= l->spec.batch)
         l->groups = 0;
@@ -183,7 +196,7 @@ static void choose_threads(layout *l)
         if (l->ops[i].kind->shares_columns)
             widest = cmlp_max(widest, panels_count(&l->ops[i].parts[0].panels));
     l->most_columns = l->groups ? 1 : widest;
-    size_t pieces = l->groups ? l->groups : cmlp_max(blocks_of(l->spec.batch), widest);
+    size_t pieces = l->groups ? l->groups : cmlp_max(blocks_of(l->spec.batch, l->row_block), widest);
     l->threads = cmlp_threads_of(l, flops_of_step(l), pieces);
     for (size_t i = 0; i < l->n_ops && !l->groups; i++) {
         op *o = &l->ops[i];
@@ -283,7 +296,7 @@ static void size_scratch(layout *l, size_t rows)
             own = cmlp_max(own, o->kind->gradient_scratch(o, l->groups ? o->n_in : rows));
     }
     own = cmlp_max(own, l->op_scratch);
-    l->own_bytes = cmlp_round_up(own * l->k->size, CMLP_LINE);
+    l->own_bytes = cmlp_round_up(own * l->k->size, CMLP_LINE) + (l->op_scratch ? CMLP_LINE : 0);
     l->scratch_bytes = l->own_bytes + cmlp_round_up(largest * l->k->size, CMLP_LINE);
 }
 
@@ -338,6 +351,9 @@ static cmlp_status build(layout *l, cmlp_layer *const *layers, size_t n_layers)
     cmlp_status status = check_pair(l);
     if (status)
         return status;
+    l->row_block = choose_row_block(l);
+    for (size_t i = 0; i < l->n_ops; i++)
+        l->ops[i].lanes = l->row_block;
     choose_groups(l);
     choose_threads(l);
     l->n_workspaces = l->groups ? (size_t)l->threads : 1;
@@ -373,12 +389,20 @@ cmlp_status cmlp_layout_new(const cmlp_plan_spec *spec, cmlp_layer *const *layer
     return status;
 }
 
+static int same_connections(const cmlp_layer_spec *a, const cmlp_layer_spec *b)
+{
+    size_t n = a->out.channels * a->in.channels;
+    return !a->connections == !b->connections &&
+           (!a->connections || memcmp(a->connections, b->connections, n) == 0);
+}
+
 static int same_windows(const cmlp_layer_spec *a, const cmlp_layer_spec *b)
 {
     return memcmp(&a->in, &b->in, sizeof a->in) == 0 && memcmp(&a->out, &b->out, sizeof a->out) == 0 &&
            memcmp(a->kernel, b->kernel, sizeof a->kernel) == 0 &&
            memcmp(a->stride, b->stride, sizeof a->stride) == 0 &&
-           memcmp(a->pad, b->pad, sizeof a->pad) == 0 && memcmp(a->ragged, b->ragged, sizeof a->ragged) == 0;
+           memcmp(a->pad, b->pad, sizeof a->pad) == 0 &&
+           memcmp(a->ragged, b->ragged, sizeof a->ragged) == 0 && same_connections(a, b);
 }
 
 static int same_layer(const cmlp_layer_spec *a, const cmlp_layer_spec *b)
@@ -413,6 +437,8 @@ void cmlp_layout_leave(layout *l)
 {
     if (!l || atomic_fetch_sub(&l->users, 1) > 1)
         return;
+    for (size_t i = 0; l->ops && i < l->n_ops; i++)
+        cmlp_table_leave(l->ops[i].table);
     free(l->runs);
     free(l->spans);
     free(l->ops);

@@ -25,6 +25,7 @@ typedef struct {
     /* Small nets with many rows go by groups of them, each through all ops and into a gradient of its own,
      * chunk by chunk; others (groups = 0) go through shared by rows or columns, and then by spans. */
     size_t groups, chunk;
+    size_t row_block; /* rows are dealt out, and the loss is summed, in blocks of so many */
     /* A workspace: one a thread with groups, one for all without.  Offsets in bytes. */
     size_t workspace_bytes, n_workspaces;
     size_t labels, targets, weights_at, dx; /* dx: of the first op, for its input's gradient */

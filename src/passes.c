@@ -10,7 +10,7 @@ region cmlp_region_of(const team *t, int by_columns, size_t padded, size_t width
         share_of_columns(padded, width, t->thread, t->n_threads, &r.c0, &r.c1);
     } else {
         size_t r1;
-        share_of_rows(t->rows, t->thread, t->n_threads, &r.row, &r1);
+        share_of_rows(t->rows, t->row_block, t->thread, t->n_threads, &r.row, &r1);
         r.rows = r.row < r1 ? r1 - r.row : 0;
     }
     return r;

@@ -11,6 +11,7 @@ typedef struct {
     int thread, n_threads;
     poller *poll; /* NULL: none */
     int asks;     /* this thread polls */
+    size_t row_block; /* rows are dealt out in blocks of so many */
     char *scratch; /* of this thread, for the ops */
 } team;
 

@@ -10,7 +10,7 @@ static cmlp_status allocate(cmlp_plan *plan)
     size_t spans = (l->n_spans + 1) * sizeof(double);
     plan->workspaces = cmlp_alloc(l->n_workspaces * l->workspace_bytes);
     plan->scratch = cmlp_alloc((size_t)l->threads * l->scratch_bytes);
-    plan->partial = cmlp_alloc((l->spec.batch / ROW_BLOCK + 1) * sizeof *plan->partial);
+    plan->partial = cmlp_alloc((l->spec.batch / l->row_block + 1) * sizeof *plan->partial);
     plan->norms = cmlp_alloc(spans);
     plan->squares = cmlp_alloc(spans);
     if (l->copies_inputs)

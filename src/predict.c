@@ -88,7 +88,8 @@ static void predict_share(void *ctx, int thread, int n_threads)
 {
     prediction *c = ctx;
     size_t chunks = (c->n + c->rows - 1) / c->rows, first = 0, end = chunks;
-    team t = {.n_threads = 1, .scratch = c->op_scratch + (size_t)thread * c->op_bytes};
+    team t = {
+        .n_threads = 1, .row_block = ROW_BLOCK, .scratch = c->op_scratch + (size_t)thread * c->op_bytes};
     char *scratch = c->scratch;
     if (c->shared) {
         t.thread = thread, t.n_threads = n_threads;
@@ -106,7 +107,7 @@ static void predict_share(void *ctx, int thread, int n_threads)
 static int share_out(prediction *c)
 {
     const layout *l = c->plan->layout;
-    size_t row_bytes = l->ld_widest * l->k->size, blocks = blocks_of(c->n);
+    size_t row_bytes = l->ld_widest * l->k->size, blocks = blocks_of(c->n, ROW_BLOCK);
     c->rows = cmlp_max(PREDICT_BYTES / row_bytes / PREDICT_ROWS, 1) * PREDICT_ROWS;
     if (l->weights * l->k->size > FAR_BYTES)
         c->rows = cmlp_max(c->rows, FAR_ROWS);
@@ -120,9 +121,9 @@ static int share_out(prediction *c)
     if (!c->shared && n > 1)
         each = cmlp_round_up((c->n + n - 1) / n, ROW_BLOCK);
     c->rows = cmlp_min(c->rows, each);
-    /* Planes take the rows of a whole vector of samples. */
-    c->half = cmlp_round_up(cmlp_round_up(c->rows, l->op_scratch ? l->k->vw : 1) * row_bytes, CMLP_LINE);
-    c->op_bytes = cmlp_round_up(l->op_scratch * l->k->size, CMLP_LINE);
+    /* Planes are read by whole vectors. */
+    c->half = cmlp_round_up(c->rows * row_bytes, CMLP_LINE) + CMLP_LINE;
+    c->op_bytes = l->op_scratch ? cmlp_round_up(l->op_scratch * l->k->size, CMLP_LINE) + CMLP_LINE : 0;
     return threads;
 }
 

@@ -110,9 +110,9 @@ static void run_loss(const step *st, char *workspace, size_t r0, size_t r1, size
     const cmlp_plan *plan = st->f->plan;
     const layout *l = plan->layout;
     const op *last = &l->ops[l->n_ops - 1];
-    for (size_t r = r0; r < r1; r += ROW_BLOCK) {
+    for (size_t r = r0; r < r1; r += l->row_block) {
         const cmlp_loss_args args = {
-            .rows = cmlp_min(ROW_BLOCK, r1 - r),
+            .rows = cmlp_min(l->row_block, r1 - r),
             .n = l->n_out,
             .z = rows_at(plan, workspace, last->y, r, l->ld_out),
             .ldz = l->ld_out,
@@ -124,7 +124,7 @@ static void run_loss(const step *st, char *workspace, size_t r0, size_t r1, size
             .dz = rows_at(plan, workspace, last->d, r, l->ld_out),
             .lddz = l->ld_out,
             .param = l->spec.loss_param};
-        plan->partial[(row + r - r0) / ROW_BLOCK] = l->k->loss(l->spec.loss, &args);
+        plan->partial[(row + r - r0) / l->row_block] = l->k->loss(l->spec.loss, &args);
     }
 }
 
@@ -148,10 +148,11 @@ static void run_group(const step *st, size_t group, size_t groups)
     const layout *l = plan->layout;
     char *workspace = workspace_of(plan, st->thread);
     size_t first, end;
-    share_of_rows(st->rows, (int)group, (int)groups, &first, &end);
+    share_of_rows(st->rows, l->row_block, (int)group, (int)groups, &first, &end);
     for (size_t r = first; r < end && !is_stopped(&st->f->poll); r += l->chunk) {
         size_t rows = cmlp_min(l->chunk, end - r);
-        const team alone = {.rows = rows, .n_threads = 1, .scratch = scratch_of(plan, st->thread)};
+        const team alone = {
+            .rows = rows, .row_block = l->row_block, .n_threads = 1, .scratch = scratch_of(plan, st->thread)};
         const pass p = pass_over(st, r, r + rows, workspace + l->ops[0].x);
         gather_targets(st, workspace, r, r + rows, 0);
         cmlp_run_forward(plan, &p, workspace, &alone);
@@ -171,6 +172,7 @@ static void run_shared(step *st)
     cmlp_plan *plan = st->f->plan;
     const layout *l = plan->layout;
     const team t = {.rows = st->rows,
+                    .row_block = l->row_block,
                     .thread = st->thread,
                     .n_threads = st->n_threads,
                     .poll = &st->f->poll,
@@ -178,7 +180,7 @@ static void run_shared(step *st)
                     .scratch = scratch_of(plan, st->thread)};
     char *workspace = plan->workspaces;
     size_t r0, r1;
-    share_of_rows(st->rows, st->thread, st->n_threads, &r0, &r1);
+    share_of_rows(st->rows, l->row_block, st->thread, st->n_threads, &r0, &r1);
     r1 = cmlp_max(r0, r1);
     if (l->copies_inputs && plan->views) {
         st->pass = pass_over_views(st, r0, r1);

@@ -16,14 +16,14 @@ static inline void share_of(size_t n, int thread, int n_threads, size_t *first, 
     *end = n * (size_t)(thread + 1) / (size_t)n_threads;
 }
 
-static inline size_t blocks_of(size_t rows) { return (rows + ROW_BLOCK - 1) / ROW_BLOCK; }
+static inline size_t blocks_of(size_t rows, size_t each) { return (rows + each - 1) / each; }
 
-/* Of rows, in whole blocks; nothing where r0 >= r1. */
-static inline void share_of_rows(size_t rows, int thread, int n_threads, size_t *r0, size_t *r1)
+/* Of rows, in whole blocks of `each`; nothing where r0 >= r1. */
+static inline void share_of_rows(size_t rows, size_t each, int thread, int n_threads, size_t *r0, size_t *r1)
 {
-    share_of(blocks_of(rows), thread, n_threads, r0, r1);
-    *r0 = *r0 * ROW_BLOCK;
-    *r1 = cmlp_min(*r1 * ROW_BLOCK, rows);
+    share_of(blocks_of(rows, each), thread, n_threads, r0, r1);
+    *r0 = *r0 * each;
+    *r1 = cmlp_min(*r1 * each, rows);
 }
 
 /* Of columns padded to whole vectors, in whole panels; nothing where c0 >= c1. */

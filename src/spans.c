@@ -32,7 +32,7 @@ static void update_span(const step *st, const span *s, const char *gradient, int
         k->update(r->count, m->value + at, gradient + (whole ? at : r->own * k->size), s1 + at,
                   s2 ? s2 + at : NULL, &st->args[part->info.decays]);
     }
-    cmlp_refresh_block(s->of->kind, k, &s->of->spec, part, &s->block, m);
+    cmlp_refresh_block(s->of->kind, k, &s->of->spec, s->of->table, part, &s->block, m);
 }
 
 char *cmlp_block_at_once(const cmlp_plan *plan)
@@ -62,7 +62,7 @@ static void update_block(const step *st)
         const part_memory *m = memory_of(plan, &l->ops[i]);
         const cmlp_block all = {0, part->panels.padded, 0, part->panels.rows};
         if (l->ops[i].n_parts)
-            cmlp_refresh_block(l->ops[i].kind, l->k, &l->ops[i].spec, part, &all, m);
+            cmlp_refresh_block(l->ops[i].kind, l->k, &l->ops[i].spec, l->ops[i].table, part, &all, m);
     }
 }
 

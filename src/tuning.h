@@ -7,7 +7,7 @@
 /* ---- rows ---- */
 
 /* Rows are dealt out to threads, and the loss is summed, in blocks of so many: few enough that a minibatch of
- * 64 has work for four threads. */
+ * 64 has work for four threads.  Of planes so many samples lie side by side at most. */
 #define ROW_BLOCK 16
 
 /* ---- small nets ---- */

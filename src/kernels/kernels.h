@@ -151,28 +151,36 @@ typedef void cmlp_lerp_fn(size_t n, const void *x, double t, void *y);
 typedef double cmlp_sum_squares_fn(size_t n, const void *x);
 /* 1 if all of n numbers are finite and from low to high, both of which may be infinite. */
 typedef int cmlp_all_within_fn(size_t n, const void *x, double low, double high);
-/* ---- planes: a block of vw samples side by side, a sample a lane, as [plane][row][column][vw] ---- */
+/* ---- planes: some samples side by side, as [plane][row][column][sample] ----
+ *
+ * What is read may be read by whole vectors: memory behind planes must have one more. */
 
 /* Outputs of a panel of packed convolution weights: rows (input plane, kernel row, kernel column) of so many
- * columns, the last panel narrower. */
+ * columns, the last panel narrower.  With a list of inputs each output has a panel of its own. */
 #define CONV_GROUP 4
 
-/* Windows that slide over planes, whose padding is there already. */
+/* Windows that slide over planes, whose padding is there already.  For convolution the columns of a row lie
+ * in as many phases as the stride across says: first columns 0, s, 2s, ..., then 1, s + 1, ... */
 typedef struct {
+    size_t lanes; /* samples */
     size_t n_in, n_out; /* planes; equal for pooling */
-    size_t in_height, in_width, height, width; /* of an input and an output plane */
+    size_t in_height, in_row; /* of an input plane: rows, and columns stored of each */
+    size_t height, width; /* of an output plane */
     size_t kernel[2], stride[2];
     size_t counted[2]; /* rows and columns of the input that a mean counts */
+    /* Inputs of output c: from[first[c]], ... up to first[c + 1]; NULL: all, for each. */
+    const uint32_t *first, *from;
 } cmlp_window;
 
-/* n numbers of rows <= vw samples to or from planes; lanes without a sample become 0. */
+/* n numbers of so many samples to or from planes. */
 typedef void cmlp_to_planes_fn(size_t rows, size_t n, const void *x, size_t ldx, void *planes);
 typedef void cmlp_from_planes_fn(size_t rows, size_t n, const void *planes, void *y, size_t ldy);
 /* y = b + the correlation of x with w; b (n_out) may be NULL. */
 typedef void cmlp_conv_fn(const cmlp_window *s, const void *x, const void *w, const void *b, void *y);
-/* dw, packed as w, from dL/dy, summed over the lanes; accumulate: added to dw. */
+/* dw, packed as w, from dL/dy, summed over the samples; accumulate: added to dw.  All inputs feed each
+ * output. */
 typedef void cmlp_conv_dw_fn(const cmlp_window *s, const void *x, const void *d, int accumulate, void *dw);
-/* sums (n) of n planes of `size` places, over the lanes too; accumulate: added to sums. */
+/* sums (n) of n planes of `size` numbers, samples counted; accumulate: added to sums. */
 typedef void cmlp_plane_sums_fn(size_t n, size_t size, const void *d, int accumulate, void *sums);
 /* The largest of each window, and its gradient: all of it goes to the first of the largest, row by row. */
 typedef void cmlp_max_pool_fn(const cmlp_window *s, const void *x, void *y);

@@ -1,4 +1,4 @@
-/* Convolution and pooling as plain loops, a sample at a time (planes of one lane): kernels.h, "planes". */
+/* Convolution and pooling as plain loops, number by number: kernels.h, "planes". */
 #include "kernels.h"
 
 #include <math.h>
@@ -12,38 +12,59 @@ typedef float real;
 #define FN(name) name##f
 #endif
 
-void CMLP_NAME(to_planes)(size_t rows, size_t n, const void *x, size_t ldx, void *planes)
+void CMLP_NAME(to_planes)(size_t rows, size_t n, const void *x_, size_t ldx, void *planes_)
 {
-    (void)ldx;
-    memcpy(planes, x, rows * n * sizeof(real));
+    const real *x = x_;
+    real *planes = planes_;
+    for (size_t l = 0; l < rows; l++)
+        for (size_t j = 0; j < n; j++)
+            planes[j * rows + l] = x[l * ldx + j];
 }
 
-void CMLP_NAME(from_planes)(size_t rows, size_t n, const void *planes, void *y, size_t ldy)
+void CMLP_NAME(from_planes)(size_t rows, size_t n, const void *planes_, void *y_, size_t ldy)
 {
-    (void)ldy;
-    memcpy(y, planes, rows * n * sizeof(real));
+    const real *planes = planes_;
+    real *y = y_;
+    for (size_t l = 0; l < rows; l++)
+        for (size_t j = 0; j < n; j++)
+            y[l * ldy + j] = planes[j * rows + l];
 }
 
-/* Place of tap (u, t) of plane q under output (i, j). */
-static size_t place(const cmlp_window *s, size_t q, size_t i, size_t j, size_t u, size_t t)
+/* Number of sample l at column `column` of a row of plane q. */
+static size_t number_at(const cmlp_window *s, size_t q, size_t row, size_t column, size_t l)
 {
-    return (q * s->in_height + i * s->stride[0] + u) * s->in_width + j * s->stride[1] + t;
+    return ((q * s->in_height + row) * s->in_row + column) * s->lanes + l;
+}
+
+/* Of tap (u, t) under output (i, j): for pooling, and for convolution, whose columns lie in phases. */
+static size_t place(const cmlp_window *s, size_t q, size_t i, size_t j, size_t u, size_t t, size_t l)
+{
+    return number_at(s, q, i * s->stride[0] + u, j * s->stride[1] + t, l);
+}
+
+static size_t place_in_phase(const cmlp_window *s, size_t q, size_t i, size_t j, size_t u, size_t t, size_t l)
+{
+    size_t across = s->stride[1], phase = s->in_row / across;
+    return number_at(s, q, i * s->stride[0] + u, t % across * phase + j + t / across, l);
 }
 
 /* Place of the weight of output c, input q, tap (u, t): panels of CONV_GROUP outputs. */
 static size_t weight_at(const cmlp_window *s, size_t c, size_t q, size_t u, size_t t)
 {
+    size_t row = (q * s->kernel[0] + u) * s->kernel[1] + t, all = s->kernel[0] * s->kernel[1];
+    if (s->from)
+        return s->first[c] * all + row;
     size_t first = c / CONV_GROUP * CONV_GROUP, width = s->n_out - first;
     if (width > CONV_GROUP)
         width = CONV_GROUP;
-    size_t row = (q * s->kernel[0] + u) * s->kernel[1] + t, rows = s->n_in * s->kernel[0] * s->kernel[1];
-    return first * rows + row * width + (c - first);
+    return first * s->n_in * all + row * width + (c - first);
 }
 
-#define FOR_OUTPUTS(s, c, i, j)                                                                         \
+#define FOR_OUTPUTS(s, c, i, j, l)                                                                      \
     for (size_t c = 0; c < (s)->n_out; c++)                                                             \
         for (size_t i = 0; i < (s)->height; i++)                                                        \
-            for (size_t j = 0; j < (s)->width; j++)
+            for (size_t j = 0; j < (s)->width; j++)                                                     \
+                for (size_t l = 0; l < (s)->lanes; l++)
 #define FOR_TAPS(s, u, t)                                                                               \
     for (size_t u = 0; u < (s)->kernel[0]; u++)                                                         \
         for (size_t t = 0; t < (s)->kernel[1]; t++)
@@ -52,12 +73,15 @@ void CMLP_NAME(conv)(const cmlp_window *s, const void *x_, const void *w_, const
 {
     const real *x = x_, *w = w_, *b = b_;
     real *y = y_;
-    FOR_OUTPUTS(s, c, i, j)
+    FOR_OUTPUTS(s, c, i, j, l)
     {
+        size_t first = s->from ? s->first[c] : 0, n = s->from ? s->first[c + 1] - first : s->n_in;
         real sum = b ? b[c] : 0;
-        for (size_t q = 0; q < s->n_in; q++)
+        for (size_t k = 0; k < n; k++) {
+            size_t q = s->from ? s->from[first + k] : k;
             FOR_TAPS(s, u, t)
-        sum = FN(fma)(w[weight_at(s, c, q, u, t)], x[place(s, q, i, j, u, t)], sum);
+            sum = FN(fma)(w[weight_at(s, c, k, u, t)], x[place_in_phase(s, q, i, j, u, t, l)], sum);
+        }
         *y++ = sum;
     }
 }
@@ -71,9 +95,11 @@ void CMLP_NAME(conv_dw)(const cmlp_window *s, const void *x_, const void *d_, in
             FOR_TAPS(s, u, t)
             {
                 real sum = 0;
+                const real *delta = d + c * s->height * s->width * s->lanes;
                 for (size_t i = 0; i < s->height; i++)
                     for (size_t j = 0; j < s->width; j++)
-                        sum = FN(fma)(d[(c * s->height + i) * s->width + j], x[place(s, q, i, j, u, t)], sum);
+                        for (size_t l = 0; l < s->lanes; l++)
+                            sum = FN(fma)(*delta++, x[place_in_phase(s, q, i, j, u, t, l)], sum);
                 real *to = &dw[weight_at(s, c, q, u, t)];
                 *to = sum + (accumulate ? *to : 0);
             }
@@ -95,12 +121,12 @@ void CMLP_NAME(max_pool)(const cmlp_window *s, const void *x_, void *y_)
 {
     const real *x = x_;
     real *y = y_;
-    FOR_OUTPUTS(s, c, i, j)
+    FOR_OUTPUTS(s, c, i, j, l)
     {
-        real most = x[place(s, c, i, j, 0, 0)];
+        real most = x[place(s, c, i, j, 0, 0, l)];
         FOR_TAPS(s, u, t)
         {
-            real other = x[place(s, c, i, j, u, t)];
+            real other = x[place(s, c, i, j, u, t, l)];
             if (other > most || isnan(other))
                 most = other;
         }
@@ -112,13 +138,13 @@ void CMLP_NAME(max_pool_back)(const cmlp_window *s, const void *x_, const void *
 {
     const real *x = x_, *y = y_, *d = d_;
     real *dx = dx_;
-    memset(dx, 0, s->n_out * s->in_height * s->in_width * sizeof(real));
-    FOR_OUTPUTS(s, c, i, j)
+    memset(dx, 0, s->n_out * s->in_height * s->in_row * s->lanes * sizeof(real));
+    FOR_OUTPUTS(s, c, i, j, l)
     {
         int found = 0;
         FOR_TAPS(s, u, t)
         {
-            size_t at = place(s, c, i, j, u, t);
+            size_t at = place(s, c, i, j, u, t, l);
             if (!found && x[at] == *y)
                 dx[at] += *d, found = 1;
         }
@@ -139,11 +165,11 @@ void CMLP_NAME(sum_pool)(const cmlp_window *s, const void *x_, int mean, void *y
 {
     const real *x = x_;
     real *y = y_;
-    FOR_OUTPUTS(s, c, i, j)
+    FOR_OUTPUTS(s, c, i, j, l)
     {
         real sum = 0;
         FOR_TAPS(s, u, t)
-        sum += x[place(s, c, i, j, u, t)];
+        sum += x[place(s, c, i, j, u, t, l)];
         *y++ = mean ? sum / (real)counted(s, i, j) : sum;
     }
 }
@@ -152,12 +178,12 @@ void CMLP_NAME(sum_pool_back)(const cmlp_window *s, const void *d_, int mean, vo
 {
     const real *d = d_;
     real *dx = dx_;
-    memset(dx, 0, s->n_out * s->in_height * s->in_width * sizeof(real));
-    FOR_OUTPUTS(s, c, i, j)
+    memset(dx, 0, s->n_out * s->in_height * s->in_row * s->lanes * sizeof(real));
+    FOR_OUTPUTS(s, c, i, j, l)
     {
         real share = mean ? *d / (real)counted(s, i, j) : *d;
         FOR_TAPS(s, u, t)
-        dx[place(s, c, i, j, u, t)] += share;
+        dx[place(s, c, i, j, u, t, l)] += share;
         d++;
     }
 }

@@ -110,6 +110,36 @@ INLINE v vlow(v hi, v x) { return MM(min)(hi, x); }
 INLINE v vhigh(v lo, v x) { return MM(max)(lo, x); }
 #endif
 
+/* The first n <= VW numbers, zeros behind them; of memory that has a whole vector. */
+INLINE v vload_upto(const real *p, size_t n)
+{
+#if defined(CMLP_ISA_avx512)
+    return MM(maskz_loadu)(PICK((__mmask16)((1u << n) - 1), (__mmask8)((1u << n) - 1)), p);
+#else
+    vi lanes;
+    for (size_t i = 0; i < VW; i++)
+        lanes[i] = i < n ? -1 : 0;
+    return n == VW ? vload(p) : vsel(lanes, vload(p), vset(R(0.0)));
+#endif
+}
+
+/* Stores the first n <= VW numbers. */
+INLINE void vstore_upto(real *p, v x, size_t n)
+{
+#if defined(CMLP_ISA_avx512)
+    MM(mask_storeu)(p, PICK((__mmask16)((1u << n) - 1), (__mmask8)((1u << n) - 1)), x);
+#else
+    if (n == VW) {
+        vstore(p, x);
+        return;
+    }
+    real t[VBYTES / sizeof(real)];
+    vstore(t, x);
+    for (size_t i = 0; i < n; i++)
+        p[i] = t[i];
+#endif
+}
+
 #if !defined(CMLP_ISA_avx512)
 INLINE v vsel_lt(v a, v b, v x, v y) { return vsel(a < b, x, y); }
 #endif

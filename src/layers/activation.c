@@ -1,21 +1,15 @@
 /* A layer that is an activation and nothing else. */
 #include "activate.h"
 
-/* Planes fill the rows of a whole vector of samples. */
-static size_t rows_of_numbers(const op *o, const region *r)
-{
-    return o->out_planes ? cmlp_round_up(r->rows, o->k->vw) : r->rows;
-}
-
 static void forward(const op *o, const pass *p, const region *r, const op_rows *a)
 {
-    apply_activation(o, p, rows_of_numbers(o, r), a->x, a->y, a->ldy);
+    apply_activation(o, p, r->rows, a->x, a->y, a->ldy);
 }
 
 static void backward(const op *o, const pass *p, const region *r, const op_rows *a)
 {
     const void *source = cmlp_activation_needs_input(o->activation) ? a->x : a->y;
-    apply_derivative(o, p, rows_of_numbers(o, r), a->d, source, a->dx, o->ld_in);
+    apply_derivative(o, p, r->rows, a->d, source, a->dx, o->ld_in);
 }
 
 const layer_kind cmlp_activation_kind = {

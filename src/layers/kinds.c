@@ -74,12 +74,13 @@ size_t cmlp_lay_out_parts(const cmlp_kernels *k, const cmlp_layer_spec *spec, pa
 }
 
 void cmlp_refresh_block(const layer_kind *kind, const cmlp_kernels *k, const cmlp_layer_spec *spec,
-                        const part_layout *part, const cmlp_block *b, const part_memory *m)
+                        const cmlp_table *table, const part_layout *part, const cmlp_block *b,
+                        const part_memory *m)
 {
     if (!m->transpose)
         return;
     if (kind->turn)
-        kind->turn(k, spec, part, b, m);
+        kind->turn(k, spec, table, part, b, m);
     else
         cmlp_transpose_block(k, &part->panels, &part->turned, b, m->value, m->transpose);
 }

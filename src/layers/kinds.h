@@ -8,6 +8,7 @@
 #define CMLP_KINDS_H
 
 #include "../panels.h"
+#include "table.h"
 
 #define NO_BUFFER SIZE_MAX
 
@@ -97,6 +98,7 @@ typedef struct {
     int uses_transpose; /* backward reads its first part transposed */
     int whole_rows;       /* a gradient's blocks must have all rows of a part */
     int has_shapes; /* spec.in and spec.out say them */
+    int phased; /* of its padded input the columns lie in phases of the stride */
     int spatial;          /* works on planes, a sample a lane: layers/planes.h */
     int uses_fused; /* a loss may take its activation on itself */
     int rectifies; /* to a loss its output is a rectifier's, whatever the activation field says */
@@ -114,14 +116,15 @@ typedef struct {
     void (*backward)(const op *o, const pass *p, const region *r, const op_rows *a);
     void (*gradient)(const op *o, const span *s, const gradient_args *g); /* NULL: no parts */
     /* Brings a block of the first part's transpose up to date; NULL: that of a product's weights. */
-    void (*turn)(const cmlp_kernels *k, const cmlp_layer_spec *spec, const part_layout *part,
-                 const cmlp_block *b, const part_memory *m);
+    void (*turn)(const cmlp_kernels *k, const cmlp_layer_spec *spec, const cmlp_table *table,
+                 const part_layout *part, const cmlp_block *b, const part_memory *m);
 } layer_kind;
 
 struct op {
     const layer_kind *kind;
     const cmlp_kernels *k;
     cmlp_layer_spec spec;
+    cmlp_table *table; /* of a convolution's connections; NULL: all */
     size_t layer; /* number of the layer that has the parameters */
     size_t last_layer; /* of the layer whose activation was taken in, or the same */
     size_t draw; /* stream of its random factors */
@@ -132,6 +135,7 @@ struct op {
     int thin; /* its weights' gradient is computed as d^T x, whose vectors are fuller */
     int by_columns; /* forward: threads share its columns, not its rows */
     int back_by_columns; /* the same for dx */
+    size_t lanes; /* most samples of a block of planes */
     int in_planes, out_planes; /* x and dx, y and d are planes, not rows */
     size_t n_in, n_out, pad_in, pad_out, ld_in, ld_out, ld_kept;
     size_t n_parts;
@@ -147,7 +151,8 @@ size_t cmlp_lay_out_parts(const cmlp_kernels *k, const cmlp_layer_spec *spec, pa
 
 /* Brings a block of a part's transpose up to date, if there is one. */
 void cmlp_refresh_block(const layer_kind *kind, const cmlp_kernels *k, const cmlp_layer_spec *spec,
-                        const part_layout *part, const cmlp_block *b, const part_memory *m);
+                        const cmlp_table *table, const part_layout *part, const cmlp_block *b,
+                        const part_memory *m);
 
 /* ---- for the kinds themselves ---- */
 
