@@ -17,7 +17,7 @@ cdef extern from "cmlp.h" nogil:
         CMLP_REFUSED, CMLP_FUSED, CMLP_CHAIN
     ctypedef enum cmlp_layer_kind:
         CMLP_DENSE, CMLP_ACTIVATION, CMLP_PRELU, CMLP_RRELU, CMLP_DROPOUT
-        CMLP_CONV, CMLP_MAX_POOL, CMLP_AVERAGE_POOL, CMLP_RESHAPE
+        CMLP_CONV, CMLP_MAX_POOL, CMLP_AVERAGE_POOL, CMLP_RESHAPE, CMLP_SUBSAMPLE
     ctypedef enum cmlp_what:
         CMLP_VALUES, CMLP_GRADIENTS
     enum:
@@ -71,6 +71,7 @@ cdef extern from "cmlp.h" nogil:
         size_t stride[2]
         size_t pad[4]
         size_t ragged[2]
+        const unsigned char *connections
     ctypedef struct cmlp_part:
         const char *name
         int ndim

@@ -42,6 +42,7 @@ from .layers import (
     Softplus,
     Softsign,
     Step,
+    SubSample2D,
     Tanh,
     register_layer,
 )
@@ -195,6 +196,7 @@ __all__ = [
     "Step",
     "StepDecay",
     "TablePreprocessor",
+    "SubSample2D",
     "Tanh",
     "Trainer",
     "Warmup",

@@ -65,6 +65,7 @@ class Layer:
         bias: bool = True,
         shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None,
         window: tuple[int, ...] | None = None,
+        connections: _Array | None = None,
     ) -> Self: ...
     @property
     def kind(self) -> str: ...

@@ -221,9 +221,10 @@ cdef class Layer:
     cdef readonly str kind
     cdef readonly str activation
     cdef readonly Py_ssize_t rows
+    cdef cnp.ndarray connections
 
     def __cinit__(self, str kind, n_in, n_out, dtype="float32", str activation="identity", param=None, bint bias=True,
-                  shapes=None, window=None):
+                  shapes=None, window=None, connections=None):
         cdef int number = cmlp_layer_kind_id(kind.encode())
         cdef cmlp_extent shape
         if number < 0:
@@ -247,7 +248,13 @@ cdef class Layer:
             param = cmlp_activation_default(self.spec.activation)
         low, high = param if isinstance(param, tuple) else (param, 0.0)
         self.spec.param[0], self.spec.param[1] = low, high
+        if connections is not None:
+            self.connections = np.ascontiguousarray(connections, dtype=np.uint8)
+            if self.connections.size != self.spec.out.channels * self.spec.in_.channels:
+                raise ValueError(f"connections has shape {connections.shape}; expected (channels_out, channels_in)")
+            self.spec.connections = <const unsigned char *>cnp.PyArray_DATA(self.connections)
         check(cmlp_layer_new(self.type, &self.spec, &self.ptr))
+        self.spec.connections = cmlp_layer_get_spec(self.ptr).connections
 
     def __dealloc__(self):
         cmlp_layer_free(self.ptr)
@@ -343,7 +350,7 @@ cdef class Layer:
         cdef cmlp_layer_spec *s = &self.spec
         shapes = tuple([(e.channels, e.height, e.width) for e in (s.in_, s.out)])
         window = tuple([n for part in (s.kernel, s.stride, s.pad, s.ragged) for n in part])
-        return shapes, window
+        return shapes, window, self.connections
 
     def copy(self):
         cdef Layer other = Layer.__new__(Layer, self.kind, self.n_in, self.n_out, self.dtype, self.activation,

@@ -118,7 +118,8 @@ typedef enum {
     CMLP_CONV,
     CMLP_MAX_POOL,
     CMLP_AVERAGE_POOL,
-    CMLP_RESHAPE
+    CMLP_RESHAPE,
+    CMLP_SUBSAMPLE
 } cmlp_layer_kind;
 
 int cmlp_layer_kind_id(const char *name); /* "dense", "activation", ...; -1 where unknown */
@@ -132,7 +133,8 @@ typedef struct {
 typedef struct {
     cmlp_layer_kind kind;
     size_t n_in, n_out; /* 1 or more; equal except for CMLP_DENSE, CMLP_CONV and pooling */
-    int activation; /* a cmlp_activation.  CMLP_DENSE, CMLP_CONV: fused; CMLP_ACTIVATION: the function */
+    int activation; /* a cmlp_activation.  CMLP_DENSE, CMLP_CONV, CMLP_SUBSAMPLE: fused; CMLP_ACTIVATION: the
+                       function */
     double param[2]; /* of the activation: leaky_relu [0, inf), elu (0, inf); dropout: the rate [0, 1); rrelu:
                         lower [0, inf) and upper [lower, inf) slope; prelu: the first slope, finite */
     int bias; /* CMLP_DENSE, CMLP_CONV: 0 leaves the bias out */

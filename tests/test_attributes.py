@@ -53,6 +53,7 @@ EXAMPLES = {
     cmlp.Conv2D: lambda: cmlp.Conv2D(2, 3, 2).build((2, 4, 5), rng=0),
     cmlp.MaxPool2D: lambda: cmlp.MaxPool2D(2).build((2, 4, 5)),
     cmlp.AvgPool2D: lambda: cmlp.AvgPool2D(2).build((2, 4, 5)),
+    cmlp.SubSample2D: lambda: cmlp.SubSample2D(2).build((2, 4, 5)),
     cmlp.Reshape: lambda: cmlp.Reshape((1, 2, 3)).build(6),
     cmlp.Flatten: lambda: cmlp.Flatten().build((1, 2, 3)),
     **{kind: kind for kind in (*losses.KINDS.values(), *optimizers.KINDS.values())},

@@ -85,7 +85,9 @@ def test_every_kind_of_layer(files, folder):
         assert np.array_equal(back.get_flat(), net.get_flat())
     from cmlp.layers.registry import _BUILT_IN
 
-    assert covered == set(_BUILT_IN) - {"Conv2D", "MaxPool2D", "AvgPool2D", "Reshape", "Flatten"}
+    assert covered == set(_BUILT_IN) - {
+        "Conv2D", "MaxPool2D", "AvgPool2D", "SubSample2D", "Reshape", "Flatten",
+    }  # fmt: skip
 
 
 def test_what_else_a_net_has(files, folder):

@@ -72,7 +72,7 @@ class TestRoundTrip:
 
     def test_every_layer(self, path):
         of_images = [cmlp.Reshape((1, 1, 3)), cmlp.Conv2D(1, 1, 1), cmlp.MaxPool2D(1)]
-        of_images += [cmlp.AvgPool2D(1), cmlp.Flatten()]
+        of_images += [cmlp.AvgPool2D(1), cmlp.SubSample2D(1), cmlp.Flatten()]
         known = {cmlp.Dense, *map(type, of_images)}
         kinds = [kind for kind in registry._BUILT_IN.values() if kind not in known]
         others = [kind() for kind in kinds]

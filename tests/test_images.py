@@ -11,6 +11,8 @@ import cmlp
 
 RNG = np.random.default_rng(0)
 
+TABLE = [[1, 1, 0], [0, 1, 0], [1, 0, 1], [1, 1, 1]]
+
 # Layers with the shape of their input: odd sizes, strides, padding, overlapping and ragged windows.
 CASES = [
     (lambda: cmlp.Conv2D(1, 1, 3), (1, 5, 5)),
@@ -19,6 +21,13 @@ CASES = [
     (lambda: cmlp.Conv2D(4, 9, 1, activation="gelu"), (4, 6, 14)),
     (lambda: cmlp.Conv2D(3, 6, 4, activation=cmlp.ELU(0.5)), (3, 4, 4)),
     (lambda: cmlp.Conv2D(2, 4, (2, 6), padding="same"), (2, 5, 6)),
+    (
+        lambda: cmlp.Conv2D(3, 4, (3, 2), padding=1, activation="tanh", connections=TABLE),
+        (3, 5, 6),
+    ),
+    (lambda: cmlp.Conv2D(3, 4, 3, stride=2, bias=False, connections=TABLE), (3, 7, 8)),
+    (lambda: cmlp.SubSample2D(2), (3, 4, 6)),
+    (lambda: cmlp.SubSample2D((3, 2), stride=(1, 2), padding=1, activation="tanh"), (2, 7, 8)),
     (lambda: cmlp.MaxPool2D(2), (3, 6, 8)),
     (lambda: cmlp.MaxPool2D(3), (2, 12, 12)),
     (lambda: cmlp.MaxPool2D((3, 2), stride=(2, 1), padding=1), (2, 7, 9)),
@@ -52,7 +61,14 @@ def expected(layer, x):
         flat = cmlp.AvgPool2D(layer.kernel, layer.stride, ceil_mode=layer.ceil_mode)
         sums, counts = (windows(flat, a, 0.0).sum((-1, -2)) for a in (padded, inside))
         return sums / counts
-    y = np.einsum("bqijuv,oquv->boij", windows(layer, x, 0.0), layer.weight)
+    views, weight = windows(layer, x, 0.0), layer.weight
+    if isinstance(layer, cmlp.SubSample2D):
+        y = views.sum((-1, -2)) * weight[:, np.newaxis, np.newaxis]
+    else:
+        if layer.connections is not None:
+            weight = np.zeros((layer.channels_out, layer.channels_in, *layer.kernel))
+            weight[layer.connections != 0] = layer.weight
+        y = np.einsum("bqijuv,oquv->boij", views, weight)
     if layer.has_bias:
         y += layer.bias[:, np.newaxis, np.newaxis]
     if layer.activation == "identity":
@@ -64,8 +80,10 @@ def expected(layer, x):
 
 def built(make, shape, dtype="float64"):
     layer = make().build(shape, dtype, rng=1)
-    if isinstance(layer, cmlp.Conv2D) and layer.has_bias:
-        layer.bias = np.linspace(-1, 1, layer.channels_out)
+    if getattr(layer, "has_bias", False):
+        layer.bias = np.linspace(-1, 1, len(layer.bias))
+    if isinstance(layer, cmlp.SubSample2D):
+        layer.weight = np.linspace(-0.5, 1, len(layer.bias))
     return layer
 
 
@@ -133,7 +151,9 @@ def convnet(dtype="float32", **settings):
         cmlp.MaxPool2D(2),
         cmlp.Conv2D(6, 7, (3, 2), stride=(2, 1)),
         cmlp.Tanh(),
-        cmlp.AvgPool2D(2, stride=1),
+        cmlp.SubSample2D(2, stride=1, activation="tanh"),
+        cmlp.Conv2D(7, 7, 1, connections=1 - np.eye(7)),
+        cmlp.AvgPool2D(1),
         cmlp.Dropout(0.1),
         cmlp.Flatten(),
         cmlp.Dense(28, 4),
@@ -329,6 +349,22 @@ def test_a_net_that_begins_with_reshape_takes_rows(images):
     assert np.array_equal(net.predict(x.reshape(150, -1)), convnet().predict(x))
 
 
+def test_absent_connections_have_no_weights():
+    """The third layer of LeNet-5: 1,516 parameters."""
+    table = np.zeros((16, 6), int)
+    for i in range(6):
+        table[i, [i, (i + 1) % 6, (i + 2) % 6]] = 1
+        table[6 + i, [(i + k) % 6 for k in range(4)]] = 1
+    for i, inputs in enumerate([[0, 1, 3, 4], [1, 2, 4, 5], [0, 2, 3, 5], range(6)]):
+        table[12 + i, list(inputs)] = 1
+    layer = cmlp.Conv2D(6, 16, 5, connections=table).build((6, 14, 14), rng=0)
+    assert layer.weight.shape == (60, 5, 5)
+    assert layer.n_parameters == 1516
+    by_fan = [layer.weight[:3].std() * 75**0.5, layer.weight[-6:].std() * 150**0.5]
+    np.testing.assert_allclose(by_fan, 1.0, atol=0.25)
+    assert np.array_equal(layer.connections, table)
+
+
 def test_summary_shows_shapes():
     text = convnet().summary()
     for shape in ("(batch, 6, 12, 12)", "(batch, 7, 2, 5)", "(batch, 28)"):
@@ -345,6 +381,12 @@ def test_summary_shows_shapes():
         (lambda: cmlp.Conv2D(1, 2, 3, padding="full"), "padding is 'full'; expected 'same'"),
         (lambda: cmlp.Conv2D(1, 2, 3, 2, "same"), "padding is 'same' with stride"),
         (lambda: cmlp.Conv2D(1, 2, 3, activation="softmax"), "activation is 'softmax'"),
+        (
+            lambda: cmlp.Conv2D(3, 2, 1, connections=np.ones((3, 2))),
+            r"connections has shape \(3, 2\); expected zeros and ones, \(2, 3\)",
+        ),
+        (lambda: cmlp.Conv2D(2, 1, 1, connections=[[1, 2]]), "other numbers than 0 and 1"),
+        (lambda: cmlp.Conv2D(1, 2, 1, connections=[[1], [0]]), "no input for output plane 1"),
         (lambda: cmlp.Reshape((2, 3)), r"shape is \(2, 3\); expected a number or"),
         (lambda: cmlp.MaxPool2D(2, padding=2), "padding is 2; expected less"),
         (

@@ -285,9 +285,10 @@ ARGUMENTS = {
     cmlp.Conv2D: {"channels_in": 1, "channels_out": 2, "kernel": 2, "padding": 1},
     cmlp.MaxPool2D: {"kernel": (1, 2)},
     cmlp.AvgPool2D: {"kernel": (1, 2)},
+    cmlp.SubSample2D: {"kernel": (1, 2)},
     cmlp.Reshape: {"shape": (3, 1, 1)},
 }
-WITHOUT_EXPORT = ["conv", "max_pool", "average_pool", "reshape"]
+WITHOUT_EXPORT = ["conv", "max_pool", "average_pool", "subsample", "reshape"]
 
 
 def n_in_of(layer):

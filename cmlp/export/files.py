@@ -398,7 +398,7 @@ def _check_tensors(
     for i, (layer, before) in enumerate(zip(found, shapes_of(found, first), strict=False)):
         if isinstance(layer, Layer):
             assert before is not None  # shapes_of refuses unknown shapes
-            for name, shape in layer.shapes(prod(before)).items():
+            for name, shape in layer.shapes(plain(before)).items():
                 needed[f"layers.{i}.{name}"] = shape
         else:
             needed.update({f"layers.{i}.{name}": None for name in own[i]})

@@ -38,6 +38,7 @@ from .prelu import PReLU
 from .registry import register_layer
 from .reshape import Flatten, Reshape
 from .rrelu import RReLU
+from .subsample import SubSample2D
 
 __all__ = [
     "ELU",
@@ -64,6 +65,7 @@ __all__ = [
     "Softplus",
     "Softsign",
     "Step",
+    "SubSample2D",
     "Tanh",
     "activation_names",
     "register_layer",

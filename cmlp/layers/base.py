@@ -68,8 +68,8 @@ class Layer(Declared):
         """Arguments that make the same layer again, its values apart; they go into model files."""
         return {}
 
-    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
-        """Name -> shape of each parameter of a layer of this width, in the flat order."""
+    def shapes(self, n_in: int | Shape) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of each parameter for inputs of this shape, in the flat order."""
         return {}
 
     def shape_after(self, shape: Shape) -> Shape:

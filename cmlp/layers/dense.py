@@ -37,6 +37,8 @@ class Dense(Weighted):
         dL/dW and dL/db of the last backward pass.
     """
 
+    gives_rows = True
+
     def __init__(
         self,
         n_in: int,
@@ -64,7 +66,7 @@ class Dense(Weighted):
         """The same: each has weights of its own."""
         return self._n_out
 
-    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
+    def shapes(self, n_in: int | Shape) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {"weight": (self._n_out, self._n_in)}
         if self.has_bias:
             shapes["bias"] = (self._n_out,)

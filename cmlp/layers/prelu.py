@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from .. import _core, checks
 from ..checks import Array
 from .base import Layer
+from .shapes import Shape, as_shape
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -40,8 +42,8 @@ class PReLU(Layer):
         super().__init__()
         self.init = checks.number(init, "init")
 
-    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
-        return {"slope": (n_in,)}
+    def shapes(self, n_in: int | Shape) -> dict[str, tuple[int, ...]]:
+        return {"slope": (prod(as_shape(n_in, "n_in")),)}
 
     def _make(self, n_in: int, dtype: str) -> list[_core.Layer]:
         return [_core.Layer("prelu", n_in, n_in, dtype, param=self.init)]

@@ -13,6 +13,7 @@ from .pooling import AvgPool2D, MaxPool2D
 from .prelu import PReLU
 from .reshape import Flatten, Reshape
 from .rrelu import RReLU
+from .subsample import SubSample2D
 from .weighted import Weighted
 
 _BUILT_IN: dict[str, type[Layer]] = {
@@ -22,6 +23,7 @@ _BUILT_IN: dict[str, type[Layer]] = {
         Conv2D,
         MaxPool2D,
         AvgPool2D,
+        SubSample2D,
         Reshape,
         Flatten,
         Dropout,

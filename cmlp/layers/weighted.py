@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from numpy.typing import ArrayLike
 
@@ -25,6 +25,8 @@ class Weighted(Layer):
     bias_init: Callable[..., ArrayLike] | None
 
     keeps_shape = False
+    gives_rows: ClassVar[bool] = False
+    """Its outputs are rows of numbers, not planes."""
 
     def _take(
         self,
@@ -35,6 +37,8 @@ class Weighted(Layer):
     ) -> None:
         """The settings that they all have, checked."""
         self.activation, self._param = _activation(activation)
+        if self.activation == "softmax" and not self.gives_rows:
+            raise ValueError("activation is 'softmax'; expected one of single numbers")
         self.has_bias = checks.flag(bias, "bias")
         for init, name in ((weight_init, "weight_init"), (bias_init, "bias_init")):
             if init is not None and (not callable(init) or isinstance(init, type)):

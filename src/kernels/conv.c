@@ -261,11 +261,20 @@ void CMLP_NAME(conv_dw)(const cmlp_window *s, const void *x_, const void *d_, in
     }
 }
 
-void CMLP_NAME(plane_sums)(size_t n, size_t size, const void *d_, int accumulate, void *sums_)
+/* Numbers i.. of d, or of their products with x's. */
+INLINE v terms(const real *d, const real *x, size_t i, size_t n)
 {
-    const real *d = d_;
+    v term = vload_upto(d + i, n);
+    if (x)
+        term *= vload_upto(x + i, n);
+    return term;
+}
+
+void CMLP_NAME(plane_sums)(size_t n, size_t size, const void *d_, const void *x_, int accumulate, void *sums_)
+{
+    const real *d = d_, *x = x_;
     real *sums = sums_;
-    for (size_t c = 0; c < n; c++, d += size) {
+    for (size_t c = 0; c < n; c++, d += size, x = x ? x + size : NULL) {
         v total = vset(R(0.0));
         for (size_t i = 0; i < size;) {
             const size_t end = min_size(size, i + 4 * VW * SUM_BLOCK);
@@ -273,12 +282,23 @@ void CMLP_NAME(plane_sums)(size_t n, size_t size, const void *d_, int accumulate
             for (; i + 4 * VW <= end; i += 4 * VW)
 #pragma GCC unroll 4
                 for (size_t l = 0; l < 4; l++)
-                    sum[l] += vload(d + i + l * VW);
+                    sum[l] += terms(d, x, i + l * VW, VW);
             for (; i < end; i += min_size(VW, end - i))
-                sum[0] += vload_upto(d + i, min_size(VW, end - i));
+                sum[0] += terms(d, x, i, min_size(VW, end - i));
             total += (sum[0] + sum[1]) + (sum[2] + sum[3]);
         }
         sums[c] = vsum(total) + (accumulate ? sums[c] : R(0.0));
+    }
+}
+
+void CMLP_NAME(scale_planes)(size_t n, size_t size, const void *x_, const void *w_, const void *b_, void *y_)
+{
+    const real *x = x_, *w = w_, *b = b_;
+    real *y = y_;
+    for (size_t c = 0; c < n; c++, x += size, y += size) {
+        v by = vset(w[c]), plus = vset(b ? b[c] : R(0.0));
+        for (size_t i = 0; i < size; i += VW)
+            vstore_upto(y + i, vfma(by, vload(x + i), plus), min_size(VW, size - i));
     }
 }
 

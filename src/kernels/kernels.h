@@ -180,8 +180,13 @@ typedef void cmlp_conv_fn(const cmlp_window *s, const void *x, const void *w, co
 /* dw, packed as w, from dL/dy, summed over the samples; accumulate: added to dw.  All inputs feed each
  * output. */
 typedef void cmlp_conv_dw_fn(const cmlp_window *s, const void *x, const void *d, int accumulate, void *dw);
-/* sums (n) of n planes of `size` numbers, samples counted; accumulate: added to sums. */
-typedef void cmlp_plane_sums_fn(size_t n, size_t size, const void *d, int accumulate, void *sums);
+/* sums (n) of n planes of `size` numbers, samples counted, or of their products with those of x, which may be
+ * NULL; accumulate: added to sums. */
+typedef void cmlp_plane_sums_fn(size_t n, size_t size, const void *d, const void *x, int accumulate,
+                                void *sums);
+/* y = w x + b, with a w and a b for each of n planes of `size` numbers; b may be NULL. */
+typedef void cmlp_scale_planes_fn(size_t n, size_t size, const void *x, const void *w, const void *b,
+                                  void *y);
 /* The largest of each window, and its gradient: all of it goes to the first of the largest, row by row. */
 typedef void cmlp_max_pool_fn(const cmlp_window *s, const void *x, void *y);
 typedef void cmlp_max_pool_back_fn(const cmlp_window *s, const void *x, const void *y, const void *d,
@@ -197,7 +202,7 @@ typedef double cmlp_fma_loop_fn(size_t rounds);
     F(product) F(outer_scratch) F(outer) F(column_sums) F(transpose) F(pack) F(unpack) F(activate) F(derive) F(softmax)  \
     F(softmax_back) F(prelu) F(prelu_back) F(prelu_slope) F(random_factors) F(blur) F(warp) F(loss) F(update)           \
     F(multiply) F(add) F(lerp) F(sum_squares) F(all_within) F(fma_loop) F(to_planes) F(from_planes)      \
-    F(conv) F(conv_dw) F(plane_sums) F(max_pool) F(max_pool_back) F(sum_pool) F(sum_pool_back)
+    F(conv) F(conv_dw) F(plane_sums) F(scale_planes) F(max_pool) F(max_pool_back) F(sum_pool) F(sum_pool_back)
 
 typedef struct {
     const char *isa;

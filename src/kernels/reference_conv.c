@@ -105,16 +105,25 @@ void CMLP_NAME(conv_dw)(const cmlp_window *s, const void *x_, const void *d_, in
             }
 }
 
-void CMLP_NAME(plane_sums)(size_t n, size_t size, const void *d_, int accumulate, void *sums_)
+void CMLP_NAME(plane_sums)(size_t n, size_t size, const void *d_, const void *x_, int accumulate, void *sums_)
 {
-    const real *d = d_;
+    const real *d = d_, *x = x_;
     real *sums = sums_;
     for (size_t c = 0; c < n; c++) {
         real sum = 0;
         for (size_t i = 0; i < size; i++)
-            sum += *d++;
+            sum += *d++ * (x ? *x++ : 1);
         sums[c] = sum + (accumulate ? sums[c] : 0);
     }
+}
+
+void CMLP_NAME(scale_planes)(size_t n, size_t size, const void *x_, const void *w_, const void *b_, void *y_)
+{
+    const real *x = x_, *w = w_, *b = b_;
+    real *y = y_;
+    for (size_t c = 0; c < n; c++)
+        for (size_t i = 0; i < size; i++)
+            *y++ = FN(fma)(w[c], *x++, b ? b[c] : 0);
 }
 
 void CMLP_NAME(max_pool)(const cmlp_window *s, const void *x_, void *y_)

@@ -20,6 +20,7 @@ static const layer_class classes[] = {
     LAYER("Conv2D", CMLP_CONV, 1, {NONE}),
     LAYER("MaxPool2D", CMLP_MAX_POOL, 0, {NONE}),
     LAYER("AvgPool2D", CMLP_AVERAGE_POOL, 0, {NONE}),
+    LAYER("SubSample2D", CMLP_SUBSAMPLE, 1, {NONE}),
     LAYER("Reshape", CMLP_RESHAPE, 0, {NONE}),
     LAYER("Flatten", CMLP_RESHAPE, 0, {NONE}),
     LAYER("Dropout", CMLP_DROPOUT, 0, {"rate", 0.5, BELOW_ONE}),
@@ -39,7 +40,7 @@ static const layer_class classes[] = {
     FUNCTION("Step", CMLP_STEP, NONE),
     FUNCTION("Softmax", CMLP_SOFTMAX, NONE),
 };
-enum { N_CLASSES = sizeof classes / sizeof classes[0], OTHERS = 9 };
+enum { N_CLASSES = sizeof classes / sizeof classes[0], OTHERS = 10 };
 _Static_assert(N_CLASSES == OTHERS + CMLP_N_ACTIVATIONS, "each activation needs its class here");
 
 const layer_class *cmlp_class_named(const char *name)

@@ -168,7 +168,8 @@ static void gradient(const op *o, const span *s, const gradient_args *g)
         int add = first || !g->first;
         w.n_out = block->c1 - block->c0;
         if (s->part == BIAS)
-            o->k->plane_sums(cmlp_min(w.n_out, o->spec.out.channels - block->c0), plane, own, add, g->to);
+            o->k->plane_sums(cmlp_min(w.n_out, o->spec.out.channels - block->c0), plane, own, NULL, add,
+                             g->to);
         else if (o->table)
             table_gradient(o, block, &w, x, d, add, g->to);
         else

@@ -4,7 +4,7 @@
 #include <string.h>
 
 extern const layer_kind cmlp_dense, cmlp_activation_kind, cmlp_prelu, cmlp_rrelu, cmlp_dropout,
-    cmlp_conv_kind, cmlp_max_pool_kind, cmlp_average_pool_kind, cmlp_reshape_kind;
+    cmlp_conv_kind, cmlp_max_pool_kind, cmlp_average_pool_kind, cmlp_reshape_kind, cmlp_subsample_kind;
 
 static const layer_kind *const kinds[] = {
     [CMLP_DENSE] = &cmlp_dense,
@@ -16,6 +16,7 @@ static const layer_kind *const kinds[] = {
     [CMLP_MAX_POOL] = &cmlp_max_pool_kind,
     [CMLP_AVERAGE_POOL] = &cmlp_average_pool_kind,
     [CMLP_RESHAPE] = &cmlp_reshape_kind,
+    [CMLP_SUBSAMPLE] = &cmlp_subsample_kind,
 };
 #define N_KINDS ((int)(sizeof kinds / sizeof kinds[0]))
 

@@ -74,11 +74,12 @@ class Twice(cmlp.Layer):
 
 
 def layers_of_images() -> None:
-    conv = cmlp.Conv2D(1, 2, (2, 1), stride=1, padding="same", bias=True, activation="relu")
+    conv = cmlp.Conv2D(1, 2, (2, 1), stride=1, padding="same", bias=True, connections=[[1], [1]])
     net = cmlp.Sequential(
         conv,
         cmlp.MaxPool2D(2, stride=(1, 2), padding=1, ceil_mode=True),
         cmlp.AvgPool2D((1, 2)),
+        cmlp.SubSample2D(1, stride=1, padding=0, activation="tanh"),
         cmlp.Flatten(),
         cmlp.Reshape(6),
         n_in=(1, 2, 2),
