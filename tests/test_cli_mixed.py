@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def test_only_the_training_part_is_learnt_from(run):
             row.update(size="1e9", city="Atlantis", sold="1900-02-03", garden="", price="-1e9")
 
     for name, how in (("homes.csv", None), ("changed.csv", change)):
-        assert run("train", homes(name, how), *SMALL)[0] == 0
+        assert run("train", homes(name, how), *SMALL, "--last-epoch")[0] == 0
     one, other = (cmlp.load(f"{name}.safetensors") for name in ("homes", "changed"))
     assert one.preprocessing.scales_as(other.preprocessing)
     np.testing.assert_array_equal(one.get_flat(), other.get_flat())
@@ -167,3 +168,64 @@ def test_training_on_a_mixed_table_goes_on(run):
     resumed = cmlp.load("homes.safetensors")
     assert run("train", "homes.csv", *SMALL, "--epochs", 6, "--out", "whole")[0] == 0
     np.testing.assert_array_equal(resumed.get_flat(), cmlp.load("whole").get_flat())
+
+
+# ---- predict --keep, describe, the best epoch ----------------------------------------------------
+
+
+def test_predictions_beside_columns_of_the_data(run):
+    import csv
+
+    run("train", homes(), *SMALL)
+    plain = run("predict", "homes.safetensors", "homes.csv")[1].splitlines()
+    text = run("predict", "homes.safetensors", "homes.csv", "--keep", "name", "--keep", "size")[1]
+    rows = list(csv.reader(text.splitlines()))
+    table = list(csv.reader(Path("homes.csv").read_text().splitlines()))
+    assert rows == [[*row[:2], y] for row, y in zip(table, plain, strict=True)]
+    text = run("predict", "homes.safetensors", "homes.csv", "--keep", "*")[1]
+    rows = list(csv.reader(text.splitlines()))
+    assert rows == [[*row, y] for row, y in zip(table, plain, strict=True)]
+    for source, name, message in (
+        ("homes.csv", "colour", "has no column 'colour'"),
+        ("xor", "name", "--keep: for tables with names"),
+    ):
+        code, _, err = run("predict", "homes.safetensors", source, "--keep", name)
+        assert (code, err.count("\n")) == (2, 1)
+        assert message in err or "the model takes a table" in err
+
+
+def test_describe(run):
+    rows = told(run("describe", homes())[1])
+    assert (rows["rows"], rows["separator"], rows["header"]) == ("80", "comma", "the first row")
+    assert rows["column 'size'"].startswith("number, 69 different, 9 missing, from ")
+    assert rows["column 'sold'"].startswith("time, ")
+    assert rows["column 'garden'"].startswith("truth, 2 different, '")
+    assert rows["column 'name'"].startswith("text, 80 different, 'home 0', 'home 1'")
+    run("train", "homes.csv", *SMALL)
+    rows = told(run("describe", "homes.safetensors")[1])
+    assert rows["outputs"] == "numbers"
+    assert rows["column 'size'"].startswith("number (robust")
+    assert rows["trained on"] == "homes.csv"
+    assert "Dense" in rows["layers"]
+    assert "1797" in run("describe", "digits")[1].replace(",", "")
+    for wrong in ("none.csv", "nowhere"):
+        code, out, err = run("describe", wrong)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_the_best_epoch_is_kept(run):
+    """A learning rate at which the validation loss rises again."""
+    rng = np.random.default_rng(1)
+    lines = [f"{a},{b},{'ab'[i % 2]}" for i, (a, b) in enumerate(rng.normal(size=(120, 2)))]
+    Path("t.csv").write_text("\n".join(["u,v,y", *lines]) + "\n")
+    options = ["t.csv", "--epochs", 40, "--lr", 0.02, "--layers", "64", "--no-picture"]
+    rows = told(run("train", *options)[1])
+    assert rows["epochs"] == "40"
+    epoch, best, last = (re.sub("[,;]", "", rows["kept"]).split()[i] for i in (1, 4, -1))
+    assert int(epoch) < 40
+    assert float(best) < float(last)
+    net = cmlp.load("t.safetensors")
+    assert run("train", *options[:2], epoch, *options[3:], "--last-epoch", "--out", "m")[0] == 0
+    np.testing.assert_array_equal(cmlp.load("m").get_flat(), net.get_flat())
+    assert "kept" not in told(run("train", *options, "--last-epoch", "--out", "n")[1])
+    assert (cmlp.load("n").get_flat() != net.get_flat()).any()

@@ -68,12 +68,13 @@ CHANGES = {
     "restore_best": (True, {}),
     "n_restarts": (3, {}),
     "progress": (True, {}),
+    "preprocess": ("auto", {}),
     "class_weight": ({0: 9.0}, {}),
     "label_smoothing": (0.5, {}),
     "loss": ("huber", {}),
 }
 # The net was made by these: another value is refused.
-REFUSED = {"hidden_layer_sizes", "activation", "dropout", "weight_init", "dtype"}
+REFUSED = {"hidden_layer_sizes", "activation", "dropout", "weight_init", "dtype", "preprocess"}
 # scikit-learn's ``partial_fit`` is one epoch, and has no use of these; the next ``fit`` has.
 OF_FIT = {
     "max_iter", "warm_start", "validation_fraction", "max_fun", "restore_best", "n_restarts",

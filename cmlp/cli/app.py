@@ -14,6 +14,7 @@ from .. import _core
 from ..errors import DivergenceError
 from . import output
 from .apply import evaluate, predict
+from .describe import describe
 from .export import export
 from .page import playground
 from .playground import playground_run
@@ -57,13 +58,13 @@ class App(click.Group):
         except _USERS_ERRORS as error:
             if getattr(error, "errno", None) == errno.EPIPE:
                 raise
-            code, message = 2, describe(error)
+            code, message = 2, message_of(error)
         if message:
             click.echo(f"cmlp: {' '.join(message.split())}", err=True)
         sys.exit(code)
 
 
-def describe(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """What an error says, the file first where the system names one."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
@@ -87,7 +88,7 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, evaluate, predict, export, playground, playground_run):
+for command in (train, evaluate, predict, describe, export, playground, playground_run):
     app.add_command(command)
 
 

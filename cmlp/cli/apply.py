@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..export.files import load, replace_file
+from ..table import Column, Table
 from . import data, model, options, output
 from .model import Origin
 
@@ -57,8 +59,19 @@ def evaluate(
     "--out", type=click.Path(path_type=Path), help="A CSV file; - is standard output.  [default: -]"
 )
 @click.option("--proba", is_flag=True, help="Add the probability of each class.")
+@click.option(
+    "--keep", multiple=True, metavar="NAME", help="Write this column of DATA before the "
+    "predictions; may be given often, and * is all columns.",
+)  # fmt: skip
 @options.reading
-def predict(model_file: str, source: str, out: Path | None, proba: bool, **reading: Any) -> None:
+def predict(
+    model_file: str,
+    source: str,
+    out: Path | None,
+    proba: bool,
+    keep: tuple[str, ...],
+    **reading: Any,
+) -> None:
     """Predict the samples of DATA by MODEL.
 
     The predictions are CSV, a line for each sample.  DATA needs no target.
@@ -67,11 +80,15 @@ def predict(model_file: str, source: str, out: Path | None, proba: bool, **readi
     if out is not None and out != _STDOUT:
         output.check_place(out, "--out")
     net = load(model_file)
-    x = model.load_inputs(net, source, given)
+    table = model.table_of(net, source, given)
+    x = model.load_inputs(net, source, given, table)
     model.check_inputs(net, x, source)
-    columns = [model.predictions(net, x)]
-    n_values = 1 if columns[0].ndim == 1 else columns[0].shape[1]
-    names = ["prediction"] if n_values == 1 else [f"prediction {i + 1}" for i in range(n_values)]
+    kept = columns_kept(table, keep, source)
+    y = model.predictions(net, x)
+    n_values = 1 if y.ndim == 1 else y.shape[1]
+    names = [column.name for column in kept]
+    names += ["prediction"] if n_values == 1 else [f"prediction {i + 1}" for i in range(n_values)]
+    columns = [*(np.array(column.texts(), dtype=object) for column in kept), y]
     if proba:
         columns.append(model.probabilities(net, x))
         names += [f"p({label})" for label in model.classes_of(net) or ()]
@@ -80,6 +97,15 @@ def predict(model_file: str, source: str, out: Path | None, proba: bool, **readi
         click.echo(text, nl=False)
     else:
         replace_file(out, text.encode("utf-8"))
+
+
+def columns_kept(table: Table | None, names: Sequence[str], source: str) -> list[Column]:
+    """The columns of the data that go into the output."""
+    if not names:
+        return []
+    if table is None:
+        raise ValueError(f"--keep: for tables with names, and {source!r} is none")
+    return table.columns if "*" in names else table.select(names).columns
 
 
 def as_csv(names: list[str], columns: list[Array]) -> str:

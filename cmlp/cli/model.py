@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import datasets
+from ..datasets.tables import inputs_of
 from ..errors import FormatError
 from ..network import Sequential
 from ..table import Table, listed
@@ -146,14 +147,23 @@ def load_for(
     return loaded
 
 
-def load_inputs(net: Sequential, source: str, reading: Mapping[str, Any]) -> Any:
+def table_of(net: Sequential, source: str, reading: Mapping[str, Any]) -> Table | None:
+    """The table of a source, read as the model file says; None for anything else."""
+    if not data.is_table(source) or data.is_arrays(source):
+        return None
+    return datasets.read_table(source, **how_to_read(Origin.of(net), source, reading))
+
+
+def load_inputs(
+    net: Sequential, source: str, reading: Mapping[str, Any], table: Table | None
+) -> Any:
     """The inputs of data alone, a table's by their names: an array, or a table."""
-    if not data.is_table(source):
-        return data.load(source, reading=reading).dataset.x
-    how = how_to_read(Origin.of(net), source, reading)
-    if net.preprocessing.table is not None and not data.is_arrays(source):
-        return datasets.read_table(source, **how)
-    return datasets.load_inputs(source, features=net.preprocessing.feature_names, **how)
+    names = net.preprocessing.feature_names
+    if table is not None:
+        return table if net.preprocessing.table is not None else inputs_of(table, names)
+    if data.is_table(source):
+        return datasets.load_inputs(source, features=names)
+    return data.load(source, reading=reading).dataset.x
 
 
 def how_to_read(origin: Origin, source: str, given: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class TrainOptions(build.NetOptions):
     loss: str
     dtype: str
     early_stopping: int | None
+    last_epoch: bool
     out: Path | None
     picture: Path | None
     no_picture: bool
@@ -125,6 +126,10 @@ class Job:
     help="Stop after so many epochs without a better loss, and keep the best weights.",
 )  # fmt: skip
 @click.option(
+    "--last-epoch", is_flag=True, help="Keep the last epoch's weights.  [default: those of the "
+    "epoch with the least validation loss]",
+)  # fmt: skip
+@click.option(
     "--out", type=click.Path(path_type=Path), help="The model.  [default: DATA.safetensors]"
 )
 @click.option(
@@ -163,9 +168,9 @@ def train(context: click.Context, /, **values: Any) -> None:
     picture = given.picture or Path(f"{job.dataset.name}.png")
     output.check_model(out, "--out")
     draws = not given.no_picture and output.check_picture(picture, "--picture")
-    fit(given, job, out)
+    kept = fit(given, job, out)
     job.trainer.net.save(out)
-    rows = results(job)
+    rows = results(job, kept)
     rows["model"] = str(out)
     if draws:
         draw(job, picture)
@@ -305,6 +310,7 @@ def go_on(given: TrainOptions, path: Path, explicit: list[str]) -> tuple[TrainOp
         batch_size=saved["batch_size"],
         validation=saved["validation"],
         early_stopping=saved["early_stopping"] or None,
+        last_epoch=bool(before.get("last_epoch")),
     )
     origin = Origin.of(trainer.net)
     source = given.source or saved["data"]
@@ -338,15 +344,21 @@ class _Announce(callbacks.Callback):
         output.show(f"cmlp train {self.job.dataset.name}", announced(self.job))
 
 
-def fit(given: TrainOptions, job: Job, out: Path) -> History:
-    """Train; after Ctrl-C there is a checkpoint."""
+# Epochs without a better loss that no training has.
+_NEVER = 1 << 40
+
+
+def fit(given: TrainOptions, job: Job, out: Path) -> int | None:
+    """Train; after Ctrl-C there is a checkpoint.  The epoch that is kept, None for the last."""
     checkpoint = given.checkpoint or out.with_suffix(".checkpoint.safetensors")
     output.check_place(checkpoint, "--checkpoint")
     # The order is that of the states in a checkpoint.  The first one saves the last weights,
     # before early stopping puts the best ones back.
     observers: list[Any] = [_SaveAtEnd(checkpoint, given.checkpoint is not None)]
-    if given.early_stopping:
-        observers.append(callbacks.EarlyStopping(given.early_stopping))
+    best = None
+    if given.early_stopping or (given.validation and not given.last_epoch):
+        best = callbacks.EarlyStopping(given.early_stopping or _NEVER)
+        observers.append(best)
     observers += [_Announce(job), callbacks.ProgressBar()]
     if given.checkpoint:
         every = given.checkpoint_every
@@ -355,7 +367,7 @@ def fit(given: TrainOptions, job: Job, out: Path) -> History:
         )
     train_part, held_out = job.parts.train, job.parts.validation
     try:
-        return job.trainer.fit(
+        job.trainer.fit(
             train_part.x,
             job.targets(train_part.y),
             epochs=given.epochs,
@@ -369,12 +381,13 @@ def fit(given: TrainOptions, job: Job, out: Path) -> History:
             f"cmlp train --resume {shlex.quote(str(checkpoint))}"
         )
         raise
+    return None if best is None else best.best_epoch
 
 
 # ---- after training --------------------------------------------------------------------------
 
 
-def results(job: Job) -> dict[str, str]:
+def results(job: Job, kept: int | None) -> dict[str, str]:
     """The rows of the table."""
     trainer, test = job.trainer, job.parts.test
     predicted = model.predictions(trainer.net, test.x)
@@ -383,11 +396,25 @@ def results(job: Job) -> dict[str, str]:
     rate = epochs * len(job.parts.train.x) / seconds if seconds else 0.0
     return {
         **{f"test {k}": v for k, v in model.scores(test.y, predicted).items()},
+        **kept_epoch(trainer.history, kept),
         "epochs": str(epochs),
         "seconds": f"{seconds:.3f}",
         "samples per second": f"{rate:.0f}",
         "threads": str(trainer.n_threads or _core.default_threads()),
         "instruction set": str(_core.get_isa()),
+    }
+
+
+def kept_epoch(history: History, kept: int | None) -> dict[str, str]:
+    """Which epoch is kept, if it is not the last."""
+    if kept is None:
+        return {}
+    losses = dict(zip(history["epoch"], history["validation_loss"], strict=True))
+    if kept not in losses or kept == max(losses):
+        return {}
+    best, last = losses[kept], losses[max(losses)]
+    return {
+        "kept": f"epoch {kept}, validation loss {best:.4g}; that of the last epoch is {last:.4g}"
     }
 
 

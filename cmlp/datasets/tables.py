@@ -182,14 +182,12 @@ def read_inputs(
     path = Path(path)
     if Name.of(path).kind == ".npz":
         return read_npz(path, None, None if features is None else len(features), False).x
-    table = _read(path, Format(**_plain(layout)))
-    if features is None:
-        return matrix(table.columns)
-    for name in features:
-        table_names = table.names
-        if name not in table_names:
-            choose(table, None, features)
-    return matrix([table[name] for name in features])
+    return inputs_of(_read(path, Format(**_plain(layout))), features)
+
+
+def inputs_of(table: Table, features: Sequence[str] | None) -> NDArray[np.float64]:
+    """The columns of these names as numbers; by default all."""
+    return matrix(table.columns if features is None else table.select(features).columns)
 
 
 def is_table_name(path: PathLike) -> bool:

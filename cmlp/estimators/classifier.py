@@ -19,11 +19,11 @@ from .. import checks
 from ..checks import Array
 from ..losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 from ..training.data import Data
-from .base import BaseMLP
 from .compat import StrOptions, check_partial_fit_first_call, fit_context
 from .inputs import is_plain_target, is_stochastic
 from .online import Features
 from .parameters import CONSTRAINTS, ClassWeight, WeightInit
+from .tables import TableMLP
 from .training import LossScale, Task
 
 _NOT_BALANCED = (
@@ -32,7 +32,7 @@ _NOT_BALANCED = (
 )
 
 
-class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, TableMLP):  # type: ignore[misc]
     """Multilayer perceptron that tells classes apart, with scikit-learn's contract.
 
     Labels may be of any kind that scikit-learn takes: two classes, several, or the indicators of
@@ -117,6 +117,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Train that often, each time from other weights, and keep the best by the same measure.
     progress : bool, default False
         Show a line of progress.
+    preprocess : "auto" or TablePreprocessor, optional
+        Take data frames and Arrow tables with columns of any kind, missing values included, by a
+        `cmlp.TablePreprocessor` (``preprocessor_``) that is fitted on the part that is trained on;
+        a regressor's targets are standardised as well, but for counts. By default X is numbers.
 
     Attributes
     ----------
@@ -197,6 +201,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         restore_best: bool = False,
         n_restarts: int = 1,
         progress: bool = False,
+        preprocess: Any = None,
     ) -> None:
         self._set(locals())
 

@@ -20,6 +20,7 @@ from ..losses import Loss
 from ..network import Sequential
 from ..optimizers import Optimizer
 from ..schedules import Schedule
+from ..tabular import TablePreprocessor
 from .compat import Interval, Options, StrOptions
 
 # scikit-learn's name of the sigmoid, beside the names of `cmlp.layers`.
@@ -73,6 +74,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "restore_best": ["boolean"],
     "n_restarts": [_COUNT],
     "progress": ["boolean"],
+    "preprocess": [StrOptions({"auto"}), TablePreprocessor, None],
 }
 
 

@@ -13,15 +13,15 @@ from sklearn.utils.metaestimators import available_if
 from .. import checks
 from ..checks import Array
 from ..training.data import Data
-from .base import BaseMLP
 from .compat import HasMethods, StrOptions, fit_context
 from .inputs import is_finite, is_stochastic
 from .online import Features
 from .parameters import CONSTRAINTS, LOSSES, WeightInit
+from .tables import TableMLP
 from .training import LossScale, Task
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
+class MLPRegressor(RegressorMixin, TableMLP):  # type: ignore[misc]
     """Multilayer perceptron that predicts one number or several, with scikit-learn's contract.
 
     Parameters
@@ -34,7 +34,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
     nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
     n_iter_no_change, max_fun, dropout, schedule, clip_value, clip_norm, weight_init, dtype, \
-    n_threads, callbacks, restore_best, n_restarts, progress
+    n_threads, callbacks, restore_best, n_restarts, progress, preprocess
         As in `MLPClassifier`.  The validation score is the coefficient of determination.
 
     Attributes
@@ -103,6 +103,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         restore_best: bool = False,
         n_restarts: int = 1,
         progress: bool = False,
+        preprocess: Any = None,
     ) -> None:
         self._set(locals())
 
