@@ -301,11 +301,16 @@ class TestCommand:
     def test_prints_the_address_and_ends_at_once(self, tmp_path):
         file = tmp_path / "mine.csv"
         file.write_text(CSV)
+        original = "https://playground.tensorflow.org/#dataset=xor&noise=5"
         with subprocess.Popen(
-            [*PAGE, "--data", str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*PAGE, original, "--data", str(file)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             address = process.stdout.readline().strip()
             assert address.startswith("http://127.0.0.1:")
+            assert address.endswith("/#dataset=xor&noise=5")
 
             class There:
                 pass
@@ -321,6 +326,16 @@ class TestCommand:
                     page.until("the end")
             assert process.wait(20) == 130
             assert process.stdout.read() == "" and "Traceback" not in process.stderr.read()
+
+    @pytest.mark.parametrize(
+        ("given", "found"),
+        [("", ""), ("dataset=xor", "dataset=xor"), ("#a=1,2&b=%20", "a=1,2&b=%20"),
+         ("x y\n<script>", "x%20y%0A%3Cscript%3E")],
+    )  # fmt: skip
+    def test_experiments(self, given, found):
+        from cmlp.cli.page import fragment
+
+        assert fragment(None, None, given) == found
 
     def test_a_file_that_cannot_be_shown(self, tmp_path):
         (tmp_path / "wide.csv").write_text("a,b,c,d\n1,2,3,x\n4,5,6,y\n")

@@ -191,6 +191,7 @@ def serve(
     port: int = 0,
     browser: bool = True,
     table: Table | None = None,
+    experiment: str = "",
     tell: Callable[[str], None] = print,
     mnist: Path | None = None,
 ) -> None:
@@ -204,11 +205,14 @@ def serve(
         Open the page in the user's browser.
     table : Table, optional
         What the page opens with.
+    experiment : str, optional
+        The part of its address behind #.
     tell : callable
         Is told the address.
     mnist : Path, optional
         A folder with MNIST's files.
     """
     server = Server(port, table, mnist)
-    tell(server.address)
-    server.run((lambda: webbrowser.open(server.address)) if browser else None)
+    address = f"{server.address}#{experiment}" if experiment else server.address
+    tell(address)
+    server.run((lambda: webbrowser.open(address)) if browser else None)

@@ -71,7 +71,7 @@ const dialogs = makeDialogs({
     show();
   },
   save: (kind) => send("save", { kind }),
-  link: () => location.href,
+  link: () => `cmlp playground "${location.hash}"`,
 });
 explain(byId("explain"));
 
