@@ -169,6 +169,31 @@ class TestTraining:
         found.close()
 
 
+def save_idx(path, a):
+    """Bytes as a file of the kind that MNIST comes in."""
+    sizes = b"".join(n.to_bytes(4, "big") for n in a.shape)
+    path.write_bytes(bytes([0, 0, 8, a.ndim]) + sizes + a.astype(np.uint8).tobytes())
+
+
+@pytest.mark.parametrize("net", ["ConvNetJS", "LeNet-5"])
+def test_mnist(tmp_path, net):
+    """Images of 28x28 pixels from a folder: here the small digits, each pixel a square."""
+    small = cmlp.datasets.digits()
+    images = np.zeros((300, 28, 28))
+    images[:, 2:26, 2:26] = np.kron(small.x[:300].reshape(-1, 8, 8), np.ones((1, 3, 3))) * 255
+    for name, part in (("train", slice(0, 240)), ("t10k", slice(240, 300))):
+        save_idx(tmp_path / f"{name}-images-idx3-ubyte", images[part])
+        save_idx(tmp_path / f"{name}-labels-idx1-ubyte", small.y[:300][part])
+    found = Digits(settings(set="mnist", net=net), open_set("mnist", tmp_path))
+    found.session.advance(12)
+    header, parts = found.picture(found.test[0], int(found.labels[0]), np.arange(5))
+    assert found.about()["side"] == 28
+    assert header["epoch"] == 1.0
+    assert parts["activation0"].shape[1:] == (28, 28)
+    assert parts["gradient0"].shape == parts["activation0"].shape
+    found.close()
+
+
 class TestFiles:
     def test_there_and_back(self, digits):
         digits.session.advance(20)

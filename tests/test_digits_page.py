@@ -217,6 +217,9 @@ def test_sizes(opened, at):
     page = opened(at)
     picture(page, f"digits-{at[0]}")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for part in ("numbers", "field", "drawing", "charts"):
+        found = page.locator(f".{part}")
+        assert found.evaluate_all("(all) => all.every((e) => e.scrollWidth <= e.clientWidth + 1)")
 
 
 @pytest.mark.slow
