@@ -1,11 +1,13 @@
 """A session makes the steps that `fit` makes, and can be looked at, changed and taken back."""
 
+import threading
 import time
 
 import numpy as np
 import pytest
 from oracle import numerical_gradient, relative_error
 from session_cases import CASES, LABELS, NUMBERS, X, by_fit, make, of_planes, open_session, same
+from thread_comm import Comm
 from trainer_parts import PythonSgd, build
 
 import cmlp
@@ -357,6 +359,10 @@ class TestRefused:
         ]:
             with pytest.raises(kind, match=text):
                 cmlp.Session(*arguments)
+        alone = Comm(0, 1, (threading.Barrier(1), [None]))
+        shared = cmlp.Trainer(build("float32"), trainer.loss, comm=alone)
+        with pytest.raises(TypeError, match="the trainer has a comm"):
+            cmlp.Session(shared, X, y)
         with pytest.raises(ValueError, match="batch_size is 0"):
             cmlp.Session(trainer, X, y, batch_size=0)
         with pytest.raises(TypeError, match="shuffle is 3"):

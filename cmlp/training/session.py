@@ -110,6 +110,8 @@ class Session(Declared):
         if not isinstance(trainer, Trainer):
             raise TypeError(f"trainer is {trainer!r}; expected a Trainer")
         _check_steps(trainer.optimizer)
+        if trainer.ranks is not None:
+            raise TypeError("the trainer has a comm; expected None: steps are for one process")
         self._shuffle = checks.flag(shuffle, "shuffle")
         self._given = x, y, sample_weight, validation
         self._names = names_of(x)
