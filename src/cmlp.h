@@ -349,7 +349,7 @@ typedef struct {
     size_t n_momentum;
     double *losses; /* (epochs) mean loss of each epoch finished here */
     double *norms; /* (epochs) or NULL: of each epoch, the mean over its steps of the sum of
-                      squares of all weights before the step; whole epochs only */
+                      squares of all weights before the step; with this plan from the epoch's start */
     uint64_t n_losses; /* out: how many */
     int (*poll)(void *ctx); /* called by the calling thread about every 50 ms; not 0: stop */
     void *poll_ctx;

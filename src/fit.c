@@ -264,6 +264,7 @@ static cmlp_status run_fit(fit *f)
     if (status)
         return status;
     f->block = cmlp_block_at_once(plan);
+    f->norm_sum = f->start.step ? plan->norm_sum : 0.0;
     status = prepare_fit(plan, f);
     if (!status) {
         f->poll.ask = f->run->poll, f->poll.ctx = f->run->poll_ctx;
@@ -279,6 +280,7 @@ static cmlp_status run_fit(fit *f)
             status = CMLP_DIVERGED;
         if (f->keep_good)
             plan->has_good = f->kept;
+        plan->norm_sum = f->norm_sum;
         if (status == CMLP_DIVERGED && f->kept)
             cmlp_put_back_good(plan);
     }

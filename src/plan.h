@@ -20,6 +20,7 @@ struct cmlp_plan {
     double *partial; /* loss of each block of rows */
     double *norms;   /* squared gradient norms of the spans */
     double *squares; /* sums of squares of the spans' weights */
+    double norm_sum; /* over the steps of the epoch that the last call ended in */
     char *good;      /* parameters that divergence goes back to; NULL until needed */
     int has_good;    /* there are some */
     int64_t *order;

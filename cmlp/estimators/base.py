@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.random import RandomState
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .. import checks
 from ..checks import Array
+from ..data import Source
 from ..errors import DivergenceError
 from ..export.c import write_c
 from ..export.model import Function, Model
@@ -30,11 +30,12 @@ from .bridge import TaskCallbacks
 from .engine import Engine, NotFiniteError
 from .inputs import defaults_of, is_plain, is_plain_target, of_record
 from .online import Features, Single
-from .training import Task, make_data
+from .sources import Samples, TakesSources
+from .training import Task, make_data, split
 from .weights import sizes_of, widths_of
 
 
-class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+class BaseMLP(TakesSources, compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """Base of `MLPClassifier` and `MLPRegressor`: parameters, data and classes.
 
     The work is the engine's, which knows nothing of scikit-learn's contract.
@@ -121,13 +122,21 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     @compat.fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
     ) -> Self:
         """Train from the start, or with ``warm_start`` from where the last call ended.
 
         Parameters
         ----------
-        X : array_like or sparse matrix of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features), or cmlp.data.Source
+            A source stands for y and ``sample_weight`` too; its targets are kept in memory, its
+            inputs are not.
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array_like of shape (n_samples,), optional
             None negative, not all 0.  Divided by their mean over the samples trained on; the loss
@@ -151,7 +160,10 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """
         fresh = not (self.warm_start and self._has_weights())
         parameters.check_layers(self)
-        data = self._checked(X, y, sample_weight, reset=fresh)
+        if isinstance(X, Source):
+            data = self._of_source(X, y, sample_weight, fresh, X_val is not None)
+        else:
+            data = self._checked(X, y, sample_weight, reset=fresh)
         own = self._own_validation(X_val, y_val, data)
         n_runs = self.n_restarts if fresh else 1
         tasks = None
@@ -163,19 +175,19 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _train_best(
-        self, data: Data, own: Data | None, n_runs: int, fresh: bool, callbacks: Sequence[Any]
+        self, data: Samples, own: Data | None, n_runs: int, fresh: bool, callbacks: Sequence[Any]
     ) -> None:
         """Train from several starts, and be the best: by validation score, else by loss."""
         rng = check_random_state(self.random_state)
-        split: tuple[Data, Data | None] | None = None
+        parts: tuple[Samples, Data | None] | None = None
         best: Engine | None = None
         highest = -inf
         for _ in range(n_runs):
             engine = self._prepare(data, rng, fresh)
-            split = split or self._split(data, own, rng)
+            parts = parts or self._split(data, own, rng)
             engine.make_trainer(self, self._task(data.y), rng)
             try:
-                engine.train(self, *split, callbacks, rng)
+                engine.train(self, *parts, callbacks, rng)
             except NotFiniteError:
                 if n_runs == 1:
                     raise
@@ -231,6 +243,8 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any, reset: bool, incremental: bool = False
     ) -> Data:
         """Samples as the core takes them."""
+        if isinstance(X, Source):
+            raise TypeError("X is a source; expected arrays in partial_fit")
         dtypes = [np.float64, np.float32] if self.dtype is None else [np.dtype(self.dtype)]
         net = None if self._engine is None else self._engine.net
         if not reset and net is not None:
@@ -268,7 +282,7 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         own_loss = not isinstance(self.loss, (str, Loss))
         return X if isinstance(X, np.ndarray) or not own_loss else X.toarray(), y
 
-    def _own_validation(self, X: Any, y: Any, data: Data) -> Data | None:
+    def _own_validation(self, X: Any, y: Any, data: Samples) -> Data | None:
         """The validation data of the user, checked as those that are trained on."""
         if (X is None) != (y is None):
             raise ValueError("X_val and y_val go together; expected both or none")
@@ -285,27 +299,14 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"y_val has shape {own.y.shape}; expected {('n', *data.y.shape[1:])}")
         return own
 
-    def _split(self, data: Data, own: Data | None, rng: RandomState) -> tuple[Data, Data | None]:
+    def _split(
+        self, data: Samples, own: Data | None, rng: RandomState
+    ) -> tuple[Samples, Data | None]:
         """What to train on, and what to validate on."""
         if own is not None or not self.early_stopping or self.solver == "lbfgs":
             return data, own
-        arrays = [data.x, data.y] + ([] if data.weight is None else [data.weight])
-        parts = train_test_split(
-            *arrays,
-            random_state=rng,
-            test_size=self.validation_fraction,
-            stratify=self._stratify(data),
-        )
-        if parts[1].shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small: it has 1 sample; expected 2 or more. Raise "
-                "validation_fraction or give X_val and y_val"
-            )
-        weights = parts[4:] or [None, None]
-        trained, held_out = (
-            make_data(parts[i], parts[2 + i], weights[i], data.unit) for i in (0, 1)
-        )
-        return trained.relative(), held_out.relative()
+        assert isinstance(data, Data)
+        return split(data, self.validation_fraction, self._stratify(data), rng)
 
     # ---- the net ----
 
@@ -317,7 +318,7 @@ class BaseMLP(compat.CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _has_weights(self) -> bool:
         return self._engine is not None and self._engine.has_weights()
 
-    def _prepare(self, data: Data, rng: Any, fresh: bool) -> Engine:
+    def _prepare(self, data: Samples, rng: Any, fresh: bool) -> Engine:
         """Have a net for the data, and the attributes that go with it; rng draws a fresh one."""
         task = self._task(data.y)
         n_in, n_out = data.x.shape[1], task.n_out

@@ -21,6 +21,7 @@ from . import parameters
 from .fit import EstimatorFit, EstimatorLbfgs
 from .online import Single
 from .record import Record
+from .sources import Samples
 from .threads import allowed_threads
 from .training import EstimatorTrainer, Task, outputs_of
 from .weights import Weights
@@ -137,7 +138,7 @@ class Engine:
     def train(
         self,
         settings: Any,
-        data: Data,
+        data: Samples,
         held_out: Data | None,
         callbacks: Sequence[Any],
         rng: RandomState,
@@ -146,6 +147,7 @@ class Engine:
         trainer, record = self._ready_trainer(), self.record
         try:
             if settings.solver == "lbfgs":
+                assert isinstance(data, Data)
                 with trainer.hold():
                     EstimatorLbfgs(settings, trainer, record, data, callbacks).run()
             elif not self.run_epochs(settings, data, held_out, settings.max_iter, callbacks, rng):
@@ -169,7 +171,7 @@ class Engine:
     def run_epochs(
         self,
         settings: Any,
-        data: Data,
+        data: Samples,
         held_out: Data | None,
         epochs: int,
         callbacks: Sequence[Any],

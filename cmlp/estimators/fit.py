@@ -12,6 +12,7 @@ from ..training.data import Data
 from ..training.fit import Fit
 from ..training.lbfgs import LbfgsFit
 from .record import Record
+from .sources import Samples, SourceData
 from .training import EstimatorTrainer
 from .weights import Weights
 
@@ -44,7 +45,7 @@ class EstimatorFit(Fit):
         trainer: EstimatorTrainer,
         record: Record,
         weights: Weights,
-        data: Data,
+        data: Samples,
         held_out: Data | None,
         epochs: int,
         callbacks: Sequence[Any],
@@ -54,7 +55,8 @@ class EstimatorFit(Fit):
         super().__init__(trainer, data, held_out, epochs, size, settings.shuffle, callbacks)
         self.trainer: EstimatorTrainer = trainer
         trainer.take_kind(data)
-        trainer.order.begin(random_state, len(data))
+        if not isinstance(data, SourceData):
+            trainer.order.begin(random_state, len(data))
         self.settings, self.written, self.weights = settings, record, weights
         self._constant = trainer.scale.constant(data)
 

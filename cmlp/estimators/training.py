@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from .. import _core
@@ -16,7 +17,7 @@ from ..schedules import ScheduleLike
 from ..training.data import Data
 from ..training.loops import CompiledLoop, Loop, PythonLoop, Rate
 from ..training.parts import compiled
-from ..training.stream import Samples
+from ..training.stream import Samples, Stream
 from ..training.trainer import Trainer
 
 # Elements of a sparse matrix made dense at once where that is for computing outputs.
@@ -47,6 +48,20 @@ def make_data(x: Any, y: Array, weight: Array | None, unit: float = 1.0) -> Data
     return SparseData(x, y, weight, unit)
 
 
+def split(data: Data, share: float, stratify: Array | None, rng: Any) -> tuple[Data, Data]:
+    """What to train on, and a share that the generator draws to validate on."""
+    arrays = [data.x, data.y] + ([] if data.weight is None else [data.weight])
+    parts = train_test_split(*arrays, random_state=rng, test_size=share, stratify=stratify)
+    if parts[1].shape[0] < 2:
+        raise ValueError(
+            "The validation set is too small: it has 1 sample; expected 2 or more. Raise "
+            "validation_fraction or give X_val and y_val"
+        )
+    weights = parts[4:] or [None, None]
+    trained, held_out = (make_data(parts[i], parts[2 + i], weights[i], data.unit) for i in (0, 1))
+    return trained.relative(), held_out.relative()
+
+
 def outputs_of(compute: Any, x: Any) -> Array:
     """``compute(x)`` of a dense or, some rows at a time, of a sparse x."""
     if isinstance(x, np.ndarray):
@@ -75,14 +90,14 @@ class LossScale:
     alpha: float = 0.0
     poisson: bool = False
 
-    def constant(self, data: Data) -> float:
+    def constant(self, data: Any) -> float:
         """What does not depend on the net."""
         if not self.poisson:
             return 0.0
         terms = (data.y * np.log(np.where(data.y > 0, data.y, 1.0)) - data.y).sum(axis=1)
         return float((terms if data.weight is None else terms * data.weight).mean())
 
-    def penalty(self, squares: Any, data: Data, n_steps: int) -> Any:
+    def penalty(self, squares: Any, data: Samples, n_steps: int) -> Any:
         """The term of the weights in the mean loss of an epoch of ``n_steps``."""
         return 0.5 * self.alpha * n_steps * squares / (len(data) * data.unit)
 
@@ -143,12 +158,14 @@ class EstimatorLoop(CompiledLoop):
         max_steps: int | None,
         pause: _core.Pause | None = None,
     ) -> tuple[list[float], str]:
-        assert isinstance(data, Data)
         n_steps = -(-len(data) // self.batch_size)
+        self.running.set_options(self.optimizer.options_for(data.unit))
+        if isinstance(data, Stream):
+            found, status = self._run_epoch(data, shuffle, lr, momentum, max_steps, pause)
+            return self._told(np.array(found), data, n_steps), status
         order = None
         if shuffle and n_steps > 1:  # else the order makes no difference
             order = self.order.of_epochs(self.plan.cursor.epoch, epochs)
-        self.running.set_options(self.optimizer.options_for(data.unit))
         losses, status = self.plan.fit(
             data.x,
             data.y,
@@ -161,10 +178,15 @@ class EstimatorLoop(CompiledLoop):
             order,
             pause=pause,
         )
-        losses = self.scale.factor * losses
-        if self.plan.keep_norms:
-            losses += self.scale.penalty(self.plan.last_norms, data, n_steps)
-        return losses.tolist(), status
+        return self._told(losses, data, n_steps), status
+
+    def _told(self, losses: Array, data: Samples, n_steps: int) -> list[float]:
+        """Mean losses of epochs as scikit-learn writes them."""
+        told = self.scale.factor * losses
+        if self.plan.keep_norms and len(losses):
+            told += self.scale.penalty(self.plan.last_norms, data, n_steps)
+        found: list[float] = told.tolist()
+        return found
 
 
 class StepLoop(PythonLoop):
@@ -304,7 +326,7 @@ class EstimatorTrainer(Trainer):
         if keep_rate and hasattr(self.optimizer, "lr"):
             self.optimizer.lr = other.optimizer.lr
 
-    def take_kind(self, data: Data) -> None:
+    def take_kind(self, data: Samples) -> None:
         """Have loops for data of this kind, dense or sparse."""
         if self._sparse != isinstance(data, SparseData):
             self._sparse = not self._sparse

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,15 +32,15 @@ class Window(NamedTuple):
 
 
 class Stream:
-    """The samples of a source for a net and a loss.
+    """The samples of a source.
 
     Parameters
     ----------
     source : Source
-    net : Sequential
-    loss : Loss, or object with forward and backward
-    classes : ndarray or None
-    augment : Augment or None
+    check : function of a Chunk
+        Gives its rows as they are trained on; called by the threads that read.
+    seed : int, optional
+        Of the order of samples; the trainer's if None.
 
     Attributes
     ----------
@@ -51,20 +51,12 @@ class Stream:
     """
 
     def __init__(
-        self,
-        source: Source,
-        net: Sequential,
-        loss: Any,
-        classes: Array | None,
-        augment: Augment | None,
+        self, source: Source, check: Callable[[Chunk], Data], seed: int | None = None
     ) -> None:
         self.source, self.last_epoch = source, 0
-        self._net, self._loss, self._classes = net, loss, classes
-        self._augment = augment
+        self._check, self._seed = check, seed
         self._feed: Feed | None = None
         self._settings: tuple[Any, ...] = ()
-        net.preprocessing.check_names(source, "the source")
-        self._scale = self._scale_of_weights()
         self._example = self.slice(0, _FIRST_ROWS)
         self.unit = self._example.unit
 
@@ -75,34 +67,16 @@ class Stream:
         """Samples by their numbers in the first block."""
         found: list[Data] = []
         for chunk in self.source.blocks.chunks(0, start):
-            found.append(self._checked(chunk.slice(0, stop - start - sum(map(len, found)))))
+            found.append(self._check(chunk.slice(0, stop - start - sum(map(len, found)))))
             if sum(map(len, found)) == stop - start:
                 break
         x, y, weight = zip(*((d.x, d.y, d.weight) for d in found), strict=True)
         weights = None if weight[0] is None else np.concatenate(weight)
         return Data(np.concatenate(x), np.concatenate(y), weights, found[0].unit)
 
-    def _scale_of_weights(self) -> data.Scale | None:
-        """The scale of all weights, by going through them if there are any."""
-        highest, total = 0.0, 0.0
-        for chunk in self.source.blocks.targets():
-            if chunk.weight is None and getattr(self._loss, "class_weight", None) is None:
-                return None
-            parts = self._net, self._loss, self._classes
-            target = data.check_targets(*parts, chunk.y, _PREFIX)
-            weight = data.check_weights(*parts, target, chunk.weight, _PREFIX, True)
-            if weight is None:
-                return None
-            most = max(highest, float(weight.max()))
-            if most > 0.0:
-                total = total * (highest / most) + float((weight / most).sum())
-            highest = most
-        if highest == 0.0:
-            raise ValueError(f"{_PREFIX}weights are 0 for every sample; expected > 0")
-        return highest, total / len(self)
-
     def window(self, epoch: int, row: int, batch_size: int, shuffle: bool, seed: int) -> Window:
         """Samples with this row of an epoch among them, where a minibatch begins."""
+        seed = seed if self._seed is None else self._seed
         settings = batch_size, shuffle, seed
         goes_on = epoch + 1 < self.last_epoch
         found = None
@@ -128,14 +102,8 @@ class Stream:
             self._feed = None
 
     def _prepare(self, chunk: Chunk) -> Sequence[Array | None]:
-        found = self._checked(chunk)
+        found = self._check(chunk)
         return found.x, found.y, found.weight
-
-    def _checked(self, chunk: Chunk) -> Data:
-        parts = self._net, self._loss, self._classes, *chunk
-        return data.check(
-            *parts, prefix=_PREFIX, relative=False, scale=self._scale, augment=self._augment
-        )
 
 
 Samples = Data | Stream
@@ -179,7 +147,42 @@ def open_source(
     mapped = source.blocks.mapped() if source.shuffle == "full" else None
     if mapped is not None and not net.preprocessing.scales and mapped.x.dtype == net.dtype:
         return data.check(net, loss, classes, *mapped, augment=augment), classes
-    return Stream(source, net, loss, classes, augment), classes
+    net.preprocessing.check_names(source, "the source")
+    return Stream(source, _check_for(source, net, loss, classes, augment)), classes
+
+
+def _check_for(
+    source: Source, net: Sequential, loss: Any, classes: Array | None, augment: Augment | None
+) -> Callable[[Chunk], Data]:
+    """What checks rows of a source as `data.check` does those in memory."""
+    scale = _scale_of_weights(source, net, loss, classes)
+
+    def check(chunk: Chunk) -> Data:
+        parts = net, loss, classes, *chunk
+        return data.check(*parts, prefix=_PREFIX, relative=False, scale=scale, augment=augment)
+
+    return check
+
+
+def _scale_of_weights(
+    source: Source, net: Sequential, loss: Any, classes: Array | None
+) -> data.Scale | None:
+    """The scale of all weights, by going through them if there are any."""
+    highest, total = 0.0, 0.0
+    for chunk in source.blocks.targets():
+        if chunk.weight is None and getattr(loss, "class_weight", None) is None:
+            return None
+        target = data.check_targets(net, loss, classes, chunk.y, _PREFIX)
+        weight = data.check_weights(net, loss, classes, target, chunk.weight, _PREFIX, True)
+        if weight is None:
+            return None
+        most = max(highest, float(weight.max()))
+        if most > 0.0:
+            total = total * (highest / most) + float((weight / most).sum())
+        highest = most
+    if highest == 0.0:
+        raise ValueError(f"{_PREFIX}weights are 0 for every sample; expected > 0")
+    return highest, total / len(source)
 
 
 def _classes_of(source: Source, net: Sequential, loss: Any, known: Array | None) -> Array | None:
