@@ -139,6 +139,36 @@ class TestParquet:
             train(Source.from_parquet(path, "label", COLUMNS))
 
 
+class TestMixedColumns:
+    def test_go_through_what_the_net_has_learnt(self, tmp_path):
+        """Text, missing values and times, as a net with a `TablePreprocessor` takes them."""
+        pandas = pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow")
+        homes = pandas.DataFrame(
+            {"size": RNG.uniform(40, 200, N), "city": RNG.choice(["Bonn", "Ulm", "Jena"], N)}
+        )
+        homes.loc[::9, "size"] = None
+        homes.loc[::7, "city"] = None
+        price = homes["size"].fillna(100) + 50 * (homes["city"] == "Ulm")
+        path = tmp_path / "homes.parquet"
+        homes.assign(price=price).to_parquet(path, row_group_size=110)
+        columns = cmlp.TablePreprocessor().fit(homes)
+
+        def learnt(*data):
+            n_in = len(columns.get_feature_names_out())
+            net = cmlp.Sequential(cmlp.Dense(n_in, 6, "tanh"), cmlp.Dense(6, 1), seed=3)
+            targets = cmlp.preprocessing.Standardizer.fit(price.to_numpy()[:, None])
+            net.preprocessing = cmlp.Preprocessing(columns.encoder_, targets)
+            trainer = cmlp.Trainer(net, cmlp.SquaredError(), cmlp.Adam(0.01))
+            trainer.fit(*data, epochs=2, batch_size=32, shuffle=False)
+            return net.get_flat()
+
+        found = learnt(Source.from_parquet(path, "price", window=150, n_readers=2))
+        assert np.array_equal(found, learnt(homes, price.to_numpy()))
+        with pytest.raises(ValueError, match="column 'city' has missing values"):
+            train(Source.from_parquet(path, "price", ["city"]))
+
+
 class TestFrames:
     def test_of_arrow(self, table, parquet):
         import pyarrow.dataset

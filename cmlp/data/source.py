@@ -263,7 +263,9 @@ class Source(Declared):
         """(n_rows, n_in)."""
         return self.n_rows, self.n_in
 
-    def memory_bytes(self, batch_size: int = 128, n_out: int = 1, itemsize: int = 4) -> int:
+    def memory_bytes(
+        self, batch_size: int = 128, n_out: int = 1, itemsize: int = 4, n_in: int | None = None
+    ) -> int:
         """Most memory that reading takes: that of the windows, and of what is read at once.
 
         Parameters
@@ -273,9 +275,11 @@ class Source(Declared):
             Numbers of a target; labels count as two of float32.
         itemsize : int
             Bytes of a number of the net.
+        n_in : int, optional
+            Inputs of the net where it encodes the columns of a table; ``n_in`` if None.
         """
         rows = WINDOWS * (self.window + batch_size)
-        row = itemsize * (self.n_in + n_out + 1) + 8
+        row = itemsize * ((self.n_in if n_in is None else n_in) + n_out + 1) + 8
         return rows * row + 8 * self.window + self.n_readers * self.blocks.most_bytes()
 
     def description(self, shuffled: bool) -> str | None:

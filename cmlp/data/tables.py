@@ -61,11 +61,12 @@ class Columns:
         features = self.features if inputs else ()
         return list(dict.fromkeys([*features, *self.targets, *weight]))
 
-    def chunk(self, column: Callable[[str], Array]) -> Chunk:
-        """A chunk of a table's columns, each given by a function of its name."""
+    def chunk(self, batch: Any) -> Chunk:
+        """A chunk of the columns of an Arrow table or record batch."""
         assert self.features is not None
-        x = np.column_stack([numbers(column(name), name) for name in self.features])
-        return Chunk(x, self.y(column), self.weights(column))
+        column = _column_of(batch)
+        rows = TableRows(batch.select(list(self.features)), self.features)
+        return Chunk(rows, self.y(column), self.weights(column))
 
     def y(self, column: Callable[[str], Array]) -> Array:
         """The targets alone."""
@@ -76,6 +77,36 @@ class Columns:
     def weights(self, column: Callable[[str], Array]) -> Array | None:
         """The weights alone."""
         return None if self.weight is None else numbers(column(self.weight), self.weight)
+
+
+class TableRows:
+    """Rows of inputs: an array of numbers where one is wanted, a table for nets that take tables.
+
+    Parameters
+    ----------
+    table : pyarrow.Table or RecordBatch
+    names : sequence of str
+        Its columns.
+    """
+
+    def __init__(self, table: Any, names: Sequence[str]) -> None:
+        self._table, self._names = table, names
+        self.shape = int(table.num_rows), len(names)
+
+    @property
+    def table(self) -> Any:
+        """The rows as an Arrow table, with text and missing values."""
+        pa = _pyarrow("pyarrow")
+        return pa.table(self._table) if isinstance(self._table, pa.RecordBatch) else self._table
+
+    def __getitem__(self, rows: slice) -> TableRows:
+        start, stop, _ = rows.indices(self.shape[0])
+        return TableRows(self._table.slice(start, stop - start), self._names)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        column = _column_of(self._table)
+        found: Array = np.column_stack([numbers(column(name), name) for name in self._names])
+        return found if dtype is None else found.astype(dtype)
 
 
 def numbers(values: Array, name: str) -> Array:
@@ -107,7 +138,7 @@ class TableBlocks(Blocks):
     def chunks(self, block: int, start: int) -> Iterator[Chunk]:
         for batch in self.batches(block, start, self.columns.wanted()):
             for at in range(0, batch.num_rows, self.at_once):
-                yield self.columns.chunk(_column_of(batch.slice(at, self.at_once)))
+                yield self.columns.chunk(batch.slice(at, self.at_once))
 
     def targets(self) -> Iterator[Chunk]:
         for block in range(len(self.sizes)):

@@ -156,9 +156,11 @@ def _check_for(
 ) -> Callable[[Chunk], Data]:
     """What checks rows of a source as `data.check` does those in memory."""
     scale = _scale_of_weights(source, net, loss, classes)
+    takes_tables = net.preprocessing.table is not None
 
     def check(chunk: Chunk) -> Data:
-        parts = net, loss, classes, *chunk
+        x = getattr(chunk.x, "table", chunk.x) if takes_tables else chunk.x
+        parts = net, loss, classes, x, chunk.y, chunk.weight
         return data.check(*parts, prefix=_PREFIX, relative=False, scale=scale, augment=augment)
 
     return check
