@@ -20,6 +20,9 @@ x is (n, n_in).  Labels may be numbers, booleans or strings.  All arguments are 
   no more than ``tol`` times their size.
 - ``dtype`` ("float64") and ``seed`` (0, of the order of samples).
 
+Known nets for images, to be trained by a `Trainer`, are `convnetjs`, `convnetjs_fc` and `lenet5`
+(by name in ``IMAGE_NETS``).
+
 For other optimizers, schedules, callbacks and hidden layers there are `Sequential` and `Trainer`.
 
 Of the package this imports training and what that imports; nothing but the command line may
@@ -30,11 +33,13 @@ from __future__ import annotations
 
 from .boolean import BOOLEAN_NETS, boolean_net
 from .classifiers import LogisticRegression, OneVsRest, SoftmaxRegression
+from .images import IMAGE_NETS, convnetjs, convnetjs_fc, lenet5
 from .regression import LinearRegression, polynomial_features
 from .units import Adaline, Perceptron
 
 __all__ = [
     "BOOLEAN_NETS",
+    "IMAGE_NETS",
     "Adaline",
     "LinearRegression",
     "LogisticRegression",
@@ -42,5 +47,8 @@ __all__ = [
     "Perceptron",
     "SoftmaxRegression",
     "boolean_net",
+    "convnetjs",
+    "convnetjs_fc",
+    "lenet5",
     "polynomial_features",
 ]
