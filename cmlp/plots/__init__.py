@@ -8,6 +8,7 @@ Of the package this imports datasets, layers and nets.
 """
 
 from .curves import gradient_flow, loss_curves
+from .images import feature_maps, filters, misclassified
 from .plane import SQUARE
 from .predictions import confusion_matrix, predicted_values
 from .regions import decision_regions
@@ -17,8 +18,11 @@ __all__ = [
     "SQUARE",
     "confusion_matrix",
     "decision_regions",
+    "feature_maps",
+    "filters",
     "gradient_flow",
     "hidden_units",
     "loss_curves",
+    "misclassified",
     "predicted_values",
 ]

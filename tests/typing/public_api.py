@@ -414,6 +414,10 @@ def small_models() -> None:
     assert_type(line.weight, Array)
     assert_type(line.bias, Array)
     assert_type(models.boolean_net(next(iter(models.BOOLEAN_NETS))), cmlp.Sequential)
+    assert_type(models.convnetjs(seed=0), cmlp.Sequential)
+    assert_type(models.convnetjs_fc(seed=0), cmlp.Sequential)
+    assert_type(models.lenet5(dtype="float64"), cmlp.Sequential)
+    assert_type(models.IMAGE_NETS["lenet5"](seed=1), cmlp.Sequential)
 
 
 def array_kernels() -> None:
@@ -471,6 +475,11 @@ def pictures() -> None:
     cmlp.plots.predicted_values(x[:, 0], x[:, 1])
     cmlp.plots.decision_regions(net, x, LABELS, resolution=10, extent=cmlp.plots.SQUARE)
     cmlp.plots.hidden_units(net, features=["x1", "x2"])
+    digits = cmlp.models.lenet5(seed=0)
+    images = np.zeros((3, 1, 28, 28), "float32")
+    cmlp.plots.filters(digits)
+    cmlp.plots.feature_maps(digits, images[0])
+    cmlp.plots.misclassified(images, [1, 2, 3], digits.predict_proba(images), n=2)
 
 
 def for_sklearn() -> None:
