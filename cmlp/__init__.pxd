@@ -53,6 +53,7 @@ cdef extern from "cmlp.h" nogil:
     int cmlp_optimizer_id(const char *name)
     const char *cmlp_optimizer_name(int id)
     int cmlp_optimizer_slots(int id)
+    const char *cmlp_optimizer_slot_name(int id, int slot)
     cmlp_pair cmlp_pair_mode(int activation, int loss)
 
     ctypedef struct cmlp_layer:

@@ -17,9 +17,6 @@ import numpy as np
 
 cnp.import_array()
 
-cdef tuple SLOT_NAMES = (("velocity",), ("m", "v"), ("m", "v"), ("v", "velocity"), ("v",), ("v", "u"))
-
-
 # ---- errors ----
 
 cdef int check(cmlp_status status) except -1:
@@ -123,8 +120,12 @@ def losses():
             for i in range(CMLP_N_LOSSES)}
 
 
+cdef list slot_names(int kind):
+    return [cmlp_optimizer_slot_name(kind, i).decode() for i in range(cmlp_optimizer_slots(kind))]
+
+
 def optimizers():
-    return {cmlp_optimizer_name(i).decode(): {"slots": list(SLOT_NAMES[i])} for i in range(CMLP_N_OPTIMIZERS)}
+    return {cmlp_optimizer_name(i).decode(): {"slots": slot_names(i)} for i in range(CMLP_N_OPTIMIZERS)}
 
 
 def layer_kinds():
@@ -529,14 +530,14 @@ cdef class State:
     def get_slots(self):
         found = {}
         cdef cnp.ndarray values
-        for slot, name in enumerate(SLOT_NAMES[cmlp_optimizer_settings(self.ptr).kind]):
+        for slot, name in enumerate(slot_names(cmlp_optimizer_settings(self.ptr).kind)):
             values = np.empty(self.of.n_parameters, self.layers[0].dtype)
             check(cmlp_optimizer_get_slot(self.ptr, slot, cnp.PyArray_DATA(values)))
             found[name] = values
         return found
 
     def set_slots(self, slots):
-        names = SLOT_NAMES[cmlp_optimizer_settings(self.ptr).kind]
+        names = slot_names(cmlp_optimizer_settings(self.ptr).kind)
         total = self.of.n_parameters
         if set(slots) != set(names):
             raise ValueError(f"slots has {sorted(slots)}; expected {sorted(names)}")

@@ -302,8 +302,8 @@ def update(
         Changed in place.
     dw : array_like of w's shape
     slots : sequence of ndarray of w's shape and type
-        Running values, zeros at first, changed in place: [v] for sgd and adagrad, [m, v] for adam
-        and adamw, [s, v] for rmsprop, [v, u] for adadelta.
+        Running values, zeros at first, changed in place, as the optimizer's class names them:
+        [velocity] for sgd, [m, v] for adam.
     lr : float
     step : int, default 1
         Number of the step from 1 on, for the bias of adam's means.

@@ -68,7 +68,7 @@ typedef enum { CMLP_F32, CMLP_F64 } cmlp_dtype;
 
 #define CMLP_ENUM_ACTIVATION(id, name, default_p, source, f, df) CMLP_##id,
 #define CMLP_ENUM_LOSS(id, name, default_p, on_logits, value, slope) CMLP_##id,
-#define CMLP_ENUM_OPTIMIZER(id, name, slots, body) CMLP_##id,
+#define CMLP_ENUM_OPTIMIZER(id, name, first, second, body) CMLP_##id,
 typedef enum { CMLP_ACTIVATIONS(CMLP_ENUM_ACTIVATION) CMLP_SOFTMAX, CMLP_N_ACTIVATIONS } cmlp_activation;
 typedef enum { CMLP_LOSSES(CMLP_ENUM_LOSS) CMLP_SOFTMAX_CROSS_ENTROPY, CMLP_N_LOSSES } cmlp_loss;
 typedef enum { CMLP_OPTIMIZERS(CMLP_ENUM_OPTIMIZER) CMLP_N_OPTIMIZERS } cmlp_optimizer_kind;
@@ -101,6 +101,7 @@ double cmlp_loss_default(int id);
 int cmlp_optimizer_id(const char *name);
 const char *cmlp_optimizer_name(int id);
 int cmlp_optimizer_slots(int id);
+const char *cmlp_optimizer_slot_name(int id, int slot); /* slot from 0 on */
 
 /* How an output activation goes with a loss: the loss works on the activation's input (the pair's delta is
  * y - t), or on its output by the chain rule, or not at all. */

@@ -12,7 +12,7 @@ typedef struct {
 
 #define ACTIVATION_ENTRY(id, name, default_p, source, f, df) {name, default_p, 0},
 #define LOSS_ENTRY(id, name, default_p, on_logits, value, slope) {name, default_p, on_logits},
-#define OPTIMIZER_ENTRY(id, name, slots, body) {name, CMLP_NO_PARAM, slots},
+#define OPTIMIZER_ENTRY(id, name, first, second, body) {name, CMLP_NO_PARAM, CMLP_SLOTS(first, second)},
 static const entry activations[] = {CMLP_ACTIVATIONS(ACTIVATION_ENTRY){"softmax", CMLP_NO_PARAM, 0}};
 static const entry losses[] = {CMLP_LOSSES(LOSS_ENTRY){"softmax_cross_entropy", 0.0, 1}};
 static const entry optimizers[] = {CMLP_OPTIMIZERS(OPTIMIZER_ENTRY)};
@@ -65,6 +65,13 @@ int cmlp_optimizer_slots(int id)
 {
     const entry *e = at(optimizers, CMLP_N_OPTIMIZERS, id);
     return e ? e->extra : -1;
+}
+
+#define SLOT_NAMES(id, name, first, second, body) {first, second},
+const char *cmlp_optimizer_slot_name(int id, int slot)
+{
+    static const char *const names[][2] = {CMLP_OPTIMIZERS(SLOT_NAMES)};
+    return slot >= 0 && slot < cmlp_optimizer_slots(id) ? names[id][slot] : NULL;
 }
 
 cmlp_pair cmlp_pair_mode(int activation, int loss)

@@ -289,7 +289,7 @@ def test_turns_with_numpy(tmp_path: Path) -> None:
 
 
 def test_estimators_are_timed_at_equal_epochs() -> None:
-    pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 is not there")
+    pytest.importorskip("sklearn")
     with ExitStack() as stack:
         workers, missing = start_workers(stack, ["cmlp", "sklearn"], 1, None)
         assert not missing

@@ -14,7 +14,7 @@ import subprocess
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn.callback")
+pytest.importorskip("sklearn")
 pytest.importorskip("pandas")
 import pandas
 from click.testing import CliRunner

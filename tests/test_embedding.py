@@ -126,6 +126,10 @@ def test_cython_declares_what_the_header_does():
 def test_cython_package(copy, monkeypatch):
     pytest.importorskip("Cython")
     tool("cc")
+    try:
+        pytest.importorskip("setuptools.command.bdist_wheel", reason="setuptools before 70.1")
+    except pytest.skip.Exception:
+        pytest.importorskip("wheel.bdist_wheel", reason="neither setuptools 70.1 nor wheel")
     package, target = copy / "examples" / "cython_package", copy / "installed"
     options = ["--no-build-isolation", "--no-index", "--no-deps", f"--target={target}"]
     run(sys.executable, "-m", "pip", "install", *options, package, env={"CFLAGS": "-O0 -g0"})

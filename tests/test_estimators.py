@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from estimator_parts import difference
 
-pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 is not there")
+pytest.importorskip("sklearn")
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from threadpoolctl import threadpool_limits
@@ -299,10 +299,9 @@ def test_checkpoints_of_an_estimator(points, tmp_path):
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_scikit_learns_callbacks_follow_the_fit(points, solver):
-    from sklearn.callback import ScoringMonitor
-
+    callback = pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9")
     x, y = points
-    monitor = ScoringMonitor(scoring="accuracy")
+    monitor = callback.ScoringMonitor(scoring="accuracy")
     net = MLPClassifier(6, solver=solver, max_iter=4, random_state=0).set_callbacks(monitor)
     net.fit(x, y)
     scores = [row["accuracy"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from estimator_parts import difference
 
-pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 is not there")
+pytest.importorskip("sklearn")
 from sklearn import neural_network as theirs
 
 from cmlp import MLPClassifier, MLPRegressor

@@ -88,17 +88,17 @@ def by_the_setter(x, y, classes):
 
 
 def by_estimator(x, y, classes):
-    pytest.importorskip("sklearn.callback")
+    pytest.importorskip("sklearn")
     return estimator().fit(x, y).net_
 
 
 def by_partial_fit(x, y, classes):
-    pytest.importorskip("sklearn.callback")
+    pytest.importorskip("sklearn")
     return estimator().partial_fit(x, y, classes=classes).net_
 
 
 def by_declaring(x, y, classes):
-    pytest.importorskip("sklearn.callback")
+    pytest.importorskip("sklearn")
     net = estimator().declare(classes)
     net.learn_one(x[0], y[0])
     return net.net_

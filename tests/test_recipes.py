@@ -6,6 +6,7 @@ A failure here names what is missing and where it belongs.
 from __future__ import annotations
 
 import ctypes
+import inspect
 import re
 import shutil
 import subprocess
@@ -275,6 +276,39 @@ def test_optimizer_can_be_chosen_by_name(name, points):
     from cmlp.cli.build import OPTIMIZERS
 
     says(name in OPTIMIZERS, name, "OPTIMIZERS of cmlp/cli/build.py")
+
+
+# ---- names that docstrings list by hand ----
+
+
+def listed(owner, parameter):
+    """The names between quotes in a docstring's text on a parameter."""
+    text = re.search(rf"^{parameter} : .*?(?=^\S)", inspect.getdoc(owner), re.M | re.S)
+    return set(re.findall(r'"(\w+)"', text[0]))
+
+
+@pytest.mark.parametrize(
+    ("function", "parameter", "names"),
+    [
+        (cmlp.kernels.loss_delta, "loss", losses.KINDS),
+        (cmlp.kernels.update, "kind", optimizers.KINDS),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_docstrings_of_the_kernels_list_what_there_is(function, parameter, names):
+    assert listed(function, parameter) == set(names), f"{parameter} of cmlp/kernels.py"
+
+
+def test_docstrings_of_the_estimators_list_what_there_is():
+    estimators = pytest.importorskip("cmlp.estimators", exc_type=ImportError)
+    parameters = estimators.parameters
+    classifier = estimators.MLPClassifier
+    for found, expected, place in (
+        (listed(classifier, "activation"), parameters.ACTIVATIONS, "activation of MLPClassifier"),
+        (listed(classifier, "solver"), {"lbfgs", *optimizers.KINDS}, "solver of MLPClassifier"),
+        (listed(estimators.MLPRegressor, "loss"), parameters.LOSSES, "loss of MLPRegressor"),
+    ):
+        assert found == set(expected), place
 
 
 # ---- kinds of layers -------------------------------------------------------------------------

@@ -44,8 +44,8 @@ class MLPClassifier(ClassifierMixin, TableMLP):  # type: ignore[misc]
     hidden_layer_sizes : int or sequence of int, default (100,)
         Units of the hidden layers.
     activation : str or sequence of str, default "relu"
-        Of the hidden layers, one for all or one for each: "identity", "logistic", "tanh", "relu",
-        "leaky_relu", "elu", "gelu", "silu", "softplus", "softsign",
+        Of the hidden layers, one for all or one for each: "identity", "logistic" or "sigmoid",
+        "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "softsign",
         "scaled_tanh", "softmax".
     solver : {"adam", "sgd", "lbfgs", "adamw", "rmsprop", "adagrad", "adadelta"} or Optimizer, \
             default "adam"

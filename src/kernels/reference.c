@@ -317,7 +317,7 @@ double CMLP_NAME(loss)(int id, const cmlp_loss_args *a)
     return cmlp_sum_value(&total);
 }
 
-#define UPDATE_CASE(id, name, slots, body)                                                              \
+#define UPDATE_CASE(id, name, first, second, body)                                                              \
     case CMLP_##id:                                                                                     \
         body;                                                                                           \
         break;

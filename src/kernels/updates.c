@@ -44,7 +44,7 @@ INLINE v prepared(v g, v w, const settings *set, const int what, int clipped)
     return g + vsel_lt(w, zero, -set->l1, vsel_lt(zero, w, set->l1, zero));
 }
 
-#define DEFINE_UPDATE(id, name, slots, body)                                                            \
+#define DEFINE_UPDATE(id, name, first, second, body)                                                            \
     INLINE void step_##id(v *w_, v g, v *s1_, v *s2_, const settings *set, const int nesterov)          \
     {                                                                                                   \
         const v lr = set->lr, momentum = set->momentum, beta1 = set->beta1, beta2 = set->beta2,         \
@@ -61,32 +61,32 @@ INLINE v prepared(v g, v w, const settings *set, const int what, int clipped)
         size_t i = 0;                                                                                   \
         for (; i + VW <= n; i += VW) {                                                                  \
             v c = vload(w + i), d = vload(g + i), a = c, b = c;                                         \
-            if (slots > 0)                                                                              \
+            if (CMLP_SLOTS(first, second) > 0)                                                                              \
                 a = vload(s1 + i);                                                                      \
-            if (slots > 1)                                                                              \
+            if (CMLP_SLOTS(first, second) > 1)                                                                              \
                 b = vload(s2 + i);                                                                      \
             d = prepared(d, c, &set, what, clipped);                                                    \
             step_##id(&c, d, &a, &b, &set, nesterov);                                                   \
             vstore(w + i, c);                                                                           \
-            if (slots > 0)                                                                              \
+            if (CMLP_SLOTS(first, second) > 0)                                                                              \
                 vstore(s1 + i, a);                                                                      \
-            if (slots > 1)                                                                              \
+            if (CMLP_SLOTS(first, second) > 1)                                                                              \
                 vstore(s2 + i, b);                                                                      \
         }                                                                                               \
         if (i == n)                                                                                     \
             return;                                                                                     \
         size_t left = n - i;                                                                            \
         v c = vload_part(w + i, left), d = vload_part(g + i, left), a = c, b = c;                       \
-        if (slots > 0)                                                                                  \
+        if (CMLP_SLOTS(first, second) > 0)                                                                                  \
             a = vload_part(s1 + i, left);                                                               \
-        if (slots > 1)                                                                                  \
+        if (CMLP_SLOTS(first, second) > 1)                                                                                  \
             b = vload_part(s2 + i, left);                                                               \
         d = prepared(d, c, &set, what, clipped);                                                        \
         step_##id(&c, d, &a, &b, &set, nesterov);                                                       \
         vstore_part(w + i, c, left);                                                                    \
-        if (slots > 0)                                                                                  \
+        if (CMLP_SLOTS(first, second) > 0)                                                                                  \
             vstore_part(s1 + i, a, left);                                                               \
-        if (slots > 1)                                                                                  \
+        if (CMLP_SLOTS(first, second) > 1)                                                                                  \
             vstore_part(s2 + i, b, left);                                                               \
     }                                                                                                   \
     static void update_##id(size_t n, real *w, const real *g, real *s1, real *s2,                       \
@@ -106,7 +106,7 @@ CMLP_OPTIMIZERS(DEFINE_UPDATE)
 void CMLP_NAME(update)(size_t n, void *w, const void *g, void *s1, void *s2, const cmlp_update_args *args)
 {
     switch (args->kind) {
-#define UPDATE_CASE(id, name, slots, body)                                                              \
+#define UPDATE_CASE(id, name, first, second, body)                                                              \
     case CMLP_##id:                                                                                     \
         update_##id(n, w, g, s1, s2, args);                                                             \
         break;
