@@ -131,6 +131,9 @@ def by_torch(net, folder):
 
 
 def by_scikit_learn(net, folder):
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    if net.link == "exp" and "loss" not in neural_network.MLPRegressor().get_params():
+        pytest.skip("scikit-learn before 1.7 predicts no counts")
     made = pickle.loads(pickle.dumps(cmlp.to_sklearn(net)))
     if net.preprocessing.feature_names is not None:
         assert tuple(made.feature_names_in_) == net.preprocessing.feature_names

@@ -57,6 +57,10 @@ def global_random_seed() -> int:
     return 42
 
 
-@parametrize_with_checks([cmlp.MLPClassifier(), cmlp.MLPRegressor()])
+CHECKS = parametrize_with_checks([cmlp.MLPClassifier(), cmlp.MLPRegressor()]).mark
+NAMES, CASES = CHECKS.args  # a generator in older versions, which pytest wants no more
+
+
+@pytest.mark.parametrize(NAMES, list(CASES), **CHECKS.kwargs)
 def test_estimator_checks(estimator: object, check: object) -> None:
     check(estimator)

@@ -152,8 +152,11 @@ def to_sklearn(net: Sequential) -> Any:
     if hidden:
         settings["activation"] = _HIDDEN[hidden.pop()]
     if output in ("identity", "exp"):
-        loss = "poisson" if output == "exp" else "squared_error"
-        made = neural_network.MLPRegressor(loss=loss, **settings)
+        made = neural_network.MLPRegressor(**settings)
+        if output == "exp":
+            if "loss" not in made.get_params():
+                raise ValueError("the net predicts counts; expected scikit-learn 1.7 or later")
+            made.loss = "poisson"
     else:
         made = neural_network.MLPClassifier(**settings)
         made._label_binarizer = LabelBinarizer().fit(_labels(net, output, model.n_out))
