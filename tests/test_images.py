@@ -422,3 +422,42 @@ def test_summary_shows_shapes():
 def test_what_does_not_fit_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_against_pytorch(seed):
+    """Outputs and gradients of convolutions and pooling of random shapes."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(seed)
+    kernel = tuple(int(n) for n in rng.integers(1, 5, 2))
+    stride = tuple(int(n) for n in rng.integers(1, 4, 2))
+    padding = tuple(int(rng.integers(0, k // 2 + 1)) for k in kernel)
+    q, o = (int(n) for n in rng.integers(1, 9, 2))
+    shape = (q, *(int(n) for n in rng.integers(6, 12, 2)))
+    layers = [
+        cmlp.Conv2D(q, o, kernel, stride, padding),
+        cmlp.MaxPool2D(kernel, stride, padding, ceil_mode=bool(seed % 2)),
+        cmlp.AvgPool2D(kernel, stride, padding, ceil_mode=bool(seed % 2)),
+    ]
+    how = {"stride": stride, "padding": padding}
+    ceil = {**how, "ceil_mode": bool(seed % 2)}
+    theirs = [
+        torch.nn.Conv2d(q, o, kernel, dtype=torch.float64, **how),
+        torch.nn.MaxPool2d(kernel, **ceil),
+        torch.nn.AvgPool2d(kernel, **ceil),
+    ]
+    x = rng.normal(size=(int(rng.integers(1, 20)), *shape))
+    for layer, module in zip(layers, theirs, strict=True):
+        layer.build(shape, "float64", rng=0)
+        if layer is layers[0]:
+            layer.weight, layer.bias = (p.detach().numpy() for p in module.parameters())
+        given = torch.tensor(x, requires_grad=True)
+        y = module(given)
+        dy = rng.normal(size=tuple(y.shape))
+        y.backward(torch.tensor(dy))
+        np.testing.assert_allclose(layer.forward(x), y.detach().numpy(), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(layer.backward(dy), given.grad.numpy(), rtol=1e-12, atol=1e-12)
+        for name, p in zip(layer.gradients(), module.parameters(), strict=True):
+            np.testing.assert_allclose(
+                layer.gradients()[name], p.grad.numpy(), rtol=1e-11, atol=1e-11
+            )

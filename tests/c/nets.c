@@ -6,6 +6,8 @@
 #define DENSE(in, out, f) {.kind = CMLP_DENSE, .n_in = in, .n_out = out, .activation = f, .bias = 1}
 #define OTHER(which, n, ...) {.kind = which, .n_in = n, .n_out = n, __VA_ARGS__}
 
+static const unsigned char some[] = {1, 0, 1, 1, 0, 1}; /* of two inputs and three outputs */
+
 static const recipe recipes[N_RECIPES] = {
     {"small",
      {DENSE(8, 64, CMLP_TANH), DENSE(64, 64, CMLP_TANH), DENSE(64, 4, CMLP_IDENTITY)},
@@ -70,6 +72,30 @@ static const recipe recipes[N_RECIPES] = {
       DENSE(6, 4, CMLP_IDENTITY)},
      7,
      40,
+     131,
+     CMLP_SOFTMAX_CROSS_ENTROPY,
+     {.kind = CMLP_SGD, .momentum = 0.9}},
+    {"connections",
+     {{.kind = CMLP_CONV,
+       .n_in = 84,
+       .n_out = 60,
+       .bias = 1,
+       .in = {2, 7, 6},
+       .out = {3, 5, 4},
+       .kernel = {3, 3},
+       .stride = {1, 1},
+       .connections = some},
+      {.kind = CMLP_SUBSAMPLE,
+       .n_in = 60,
+       .n_out = 12,
+       .in = {3, 5, 4},
+       .out = {3, 2, 2},
+       .kernel = {2, 2},
+       .stride = {2, 2},
+       .activation = CMLP_TANH},
+      DENSE(12, 4, CMLP_IDENTITY)},
+     3,
+     20,
      131,
      CMLP_SOFTMAX_CROSS_ENTROPY,
      {.kind = CMLP_SGD, .momentum = 0.9}},

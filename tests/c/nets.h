@@ -15,8 +15,8 @@ typedef struct {
 } recipe;
 
 /* A small net that goes by groups of rows, a large one that goes layer by layer, one with every other kind of
- * layer and one sample left over, and one with convolution and pooling. */
-#define N_RECIPES 4
+ * layer and one sample left over, one with convolution and pooling, and one with a table of connections. */
+#define N_RECIPES 5
 const recipe *recipe_at(size_t i);
 
 typedef struct {
