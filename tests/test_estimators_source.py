@@ -111,6 +111,7 @@ def test_what_is_refused():
     for options, match in (
         ({"solver": "lbfgs"}, "solver is 'lbfgs'; expected a stochastic one"),
         ({"early_stopping": True}, "early_stopping needs X_val and y_val"),
+        ({"preprocess": "auto"}, "X is a source; expected a table in memory, for preprocess"),
     ):
         with pytest.raises(ValueError, match=match):
             classifier(**options).fit(source)

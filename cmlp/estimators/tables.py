@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..checks import Array
+from ..data import Source
 from ..preprocessing import Preprocessing, Standardizer
 from ..table import Table
 from ..tabular import TablePreprocessor
@@ -28,7 +29,13 @@ class TableMLP(BaseMLP):
     preprocessor_: TablePreprocessor
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
     ) -> Self:
         again = self.warm_start and self._has_weights()
         if again and (self.preprocess is None) == hasattr(self, "preprocessor_"):
@@ -41,6 +48,10 @@ class TableMLP(BaseMLP):
             super().fit(X, y, sample_weight, X_val=X_val, y_val=y_val)
             return self
         self._validate_params()
+        if isinstance(X, Source):
+            raise ValueError("X is a source; expected a table in memory, for preprocess")
+        if y is None:
+            raise ValueError("y is None; expected labels or numbers")
         table = Table.of(X, "X")
         y = np.asarray(y)
         if len(y) != len(table):
