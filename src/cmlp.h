@@ -326,6 +326,8 @@ typedef struct {
     const void *weight; /* (n), each >= 0, or NULL: factors of the samples' losses; a minibatch's loss is the
                          * sum of these products divided by its rows */
     size_t n;
+    const int64_t *rows; /* (n): which rows of the arrays these are, which then may have any number of them;
+                            for cmlp_fit and jobs.  NULL: the first n */
 } cmlp_data;
 
 /* Where training stands.  The order of samples is a function of the seed and the epoch. */
@@ -401,6 +403,64 @@ cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training,
 cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx);
 /* Norm of dL/du of each layer in the last backward pass; norms (n_layers). */
 cmlp_status cmlp_deltas(const cmlp_plan *plan, double *norms);
+
+/* ---- many nets in one call: threads take whole nets, and no bit of a net depends on the others ---- */
+
+/* What nets have in common that are trained alike. */
+typedef struct {
+    cmlp_dtype dtype;
+    const cmlp_layer_spec *layers; /* (n_layers) */
+    size_t n_layers;
+    const unsigned char *frozen; /* (n_layers) not 0: the layer is not trained; NULL: all are */
+    cmlp_plan_spec plan; /* seed and n_threads are not looked at */
+} cmlp_net_spec;
+
+/* One net to be trained as by cmlp_fit.  Any number of jobs may share a net's spec and the data; what is
+ * written is each job's own. */
+typedef struct {
+    const cmlp_net_spec *net;
+    cmlp_optimizer_spec optimizer;
+    uint64_t seed; /* of the order of samples and of random factors */
+    void *values; /* in, out: the parameters, in the order of the flat vector */
+    void *slots[2]; /* in, out: the optimizer's state likewise; all NULL: it begins with zeros and is not kept
+                     */
+    uint64_t steps; /* in, out: updates so far */
+    cmlp_cursor cursor; /* in, out */
+    cmlp_data data;
+    cmlp_run run; /* max_steps, norms, poll, poll_ctx and held are not looked at */
+    cmlp_data held_out; /* for a score after each epoch; n = 0: none */
+    double *scores; /* (epochs) mean losses of the held-out data; NULL without them */
+    uint64_t patience; /* stop after so many epochs in a row without a better score (the epoch's own loss
+                          without held-out data); 0: never */
+    double min_delta; /* a smaller change is not better */
+    void *best_values; /* in, out: the parameters of the best epoch; NULL: they are not kept */
+    double best; /* in, out, as are the next two: the best score; NaN before the first */
+    uint64_t best_epoch, waited; /* the cursor's epoch after it; epochs since */
+    cmlp_status status; /* out: as of cmlp_fit; CMLP_PAUSED where it was not begun */
+    double seconds; /* out: that its training took */
+} cmlp_job;
+
+typedef struct {
+    int n_threads; /* most threads; 0 or less: cmlp_default_threads() */
+    /* Called by the calling thread about every 50 ms with the number of jobs that are done and the best score
+     * (or last loss) of those; not 0: stop.  NULL: nobody is asked. */
+    int (*poll)(void *ctx, size_t done, double best);
+    void *poll_ctx;
+} cmlp_many;
+
+/* Trains all jobs, the first ones first, each on one thread; the last ones on several where fewer are left
+ * than threads and each has work for all.  A job that diverges or fails leaves the others alone.  Returns
+ * CMLP_OK, CMLP_STOPPED where poll asked for it (jobs under way stop between two steps), or the first error,
+ * also in a job's status; jobs with an error are as before. */
+cmlp_status cmlp_fit_many(cmlp_job *jobs, size_t n_jobs, const cmlp_many *many);
+
+/* Outputs of n_nets nets, whose flat vectors are in `values`, for the same rows x (n, n_in): y (n_nets, n,
+ * n_out), and over the nets their mean and standard deviation (n, n_out), that of the population; each may be
+ * NULL.  nets: (n_nets), with the same n_in, n_out and dtype; activation: of the outputs, as in cmlp_softmax
+ * and cmlp_activation_forward, or CMLP_IDENTITY. */
+cmlp_status cmlp_predict_many(const cmlp_net_spec *const *nets, const void *const *values, size_t n_nets,
+                              size_t n, const void *x, int activation, const cmlp_many *many, void *y,
+                              void *mean, void *deviation);
 
 /* ---- kernels on plain arrays: C-contiguous, w (n_out, n_in); outputs are overwritten and may not overlap
  * inputs unless said; n_threads as in cmlp_plan_spec ---- */

@@ -34,7 +34,8 @@ typedef struct {
 
 static inline size_t sample_at(const step *st, size_t i)
 {
-    return st->order ? (size_t)st->order[st->first + i] : st->first + i;
+    size_t at = st->order ? (size_t)st->order[st->first + i] : st->first + i;
+    return st->f->data->rows ? (size_t)st->f->data->rows[at] : at;
 }
 
 static inline size_t groups_of(const cmlp_plan *plan, size_t rows)

@@ -68,6 +68,8 @@ int cmlp_parallel(int n, cmlp_thread_fn *fn, void *ctx);
 int cmlp_orphaned(void);
 /* Seconds on a clock that only goes forward. */
 double cmlp_now(void);
+/* Sleeps for about a millisecond. */
+void cmlp_rest(void);
 
 /* A number that others wait to see changed. */
 typedef struct {

@@ -68,7 +68,7 @@ static void gather_targets(const step *st, char *workspace, size_t r0, size_t r1
 static int inputs_in_place(const step *st)
 {
     const layout *l = st->f->plan->layout;
-    return !st->order && !st->f->plan->views && l->ops[0].kind->reads_unpadded &&
+    return !st->order && !st->f->data->rows && !st->f->plan->views && l->ops[0].kind->reads_unpadded &&
            l->n_in * l->k->size % 1024 != 0;
 }
 

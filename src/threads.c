@@ -10,7 +10,9 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#ifndef _WIN32
+#ifdef _WIN32
+#include <windows.h>
+#else
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -30,6 +32,15 @@ double cmlp_now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void cmlp_rest(void)
+{
+#ifdef _WIN32
+    Sleep(1);
+#else
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+#endif
 }
 
 /* ---- the processor's floating-point mode ---- */

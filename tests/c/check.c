@@ -167,6 +167,7 @@ static int run_set(const char *isa)
     test_plans();
     test_nets();
     test_planes();
+    test_many();
     test_memory();
     test_teams();
     test_errors();

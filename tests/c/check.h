@@ -61,6 +61,7 @@ void test_layers(void);
 void test_plans(void);
 void test_nets(void);
 void test_planes(void);
+void test_many(void);
 void test_memory(void);
 void test_rng(void); /* the same for every set */
 void test_teams(void);
