@@ -151,6 +151,7 @@ cdef extern from "cmlp.h" nogil:
         const void *t
         const void *weight
         size_t n
+        const int64_t *rows
     ctypedef struct cmlp_cursor:
         uint64_t epoch, step
         double loss_sum
@@ -196,6 +197,42 @@ cdef extern from "cmlp.h" nogil:
     cmlp_status cmlp_forward(cmlp_plan *plan, size_t n, const void *x, int training, void *y)
     cmlp_status cmlp_backward(cmlp_plan *plan, const void *dy, void *dx)
     cmlp_status cmlp_deltas(const cmlp_plan *plan, double *norms)
+
+    ctypedef struct cmlp_net_spec:
+        cmlp_dtype dtype
+        const cmlp_layer_spec *layers
+        size_t n_layers
+        const unsigned char *frozen
+        cmlp_plan_spec plan
+    ctypedef struct cmlp_job:
+        const cmlp_net_spec *net
+        cmlp_optimizer_spec optimizer
+        uint64_t seed
+        void *values
+        void *slots[2]
+        uint64_t steps
+        cmlp_cursor cursor
+        cmlp_data data
+        cmlp_run run
+        cmlp_data held_out
+        double *scores
+        uint64_t patience
+        double min_delta
+        void *best_values
+        void *good_values
+        int has_good
+        double best
+        uint64_t best_epoch, waited
+        cmlp_status status
+        double seconds
+    ctypedef struct cmlp_many:
+        int n_threads
+        int (*poll)(void *ctx, size_t done, double best) noexcept nogil
+        void *poll_ctx
+    cmlp_status cmlp_fit_many(cmlp_job *jobs, size_t n_jobs, const cmlp_many *many)
+    cmlp_status cmlp_predict_many(const cmlp_net_spec **nets, const void **values, size_t n_nets, size_t n,
+                                  const void *x, int activation, const cmlp_many *many, void *y, void *mean,
+                                  void *deviation)
 
     ctypedef struct cmlp_shape:
         cmlp_dtype dtype

@@ -80,11 +80,13 @@ from .training import (
     ModelCheckpoint,
     ProgressBar,
     Restarts,
+    Runs,
     Session,
     Snapshot,
     Trainer,
     best_of,
     callbacks,
+    fit_many,
 )
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ if TYPE_CHECKING:
         kernels,
         layers,
         losses,
+        many,
         models,
         optimizers,
         plots,
@@ -110,9 +113,27 @@ if TYPE_CHECKING:
     from .export.files import load
     from .export.sklearn import from_sklearn, to_sklearn
     from .export.torch import from_torch, to_torch
+    from .many import (
+        CrossValidation,
+        Ensemble,
+        Population,
+        Predictions,
+        Sweep,
+        cross_validate,
+        predict_many,
+        sweep,
+    )
 
 # Found at first use, so that importing the package stays quick.
 _LATER = {
+    "sweep": "many",
+    "predict_many": "many",
+    "cross_validate": "many",
+    "Sweep": "many",
+    "Predictions": "many",
+    "Population": "many",
+    "Ensemble": "many",
+    "CrossValidation": "many",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "from_sklearn": "export.sklearn",
@@ -123,7 +144,7 @@ _LATER = {
     "to_sklearn": "export.sklearn",
     "to_torch": "export.torch",
 }
-_MODULES = ("cli", "data", "datasets", "estimators", "graph", "kernels", "models", "plots")
+_MODULES = ("cli", "data", "datasets", "estimators", "graph", "kernels", "many", "models", "plots")
 
 __version__: str = info()["version"]
 
@@ -145,10 +166,12 @@ __all__ = [
     "Conv2D",
     "Converged",
     "Cosine",
+    "CrossValidation",
     "Dense",
     "DivergenceError",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "Exponential",
     "Flatten",
     "FormatError",
@@ -174,6 +197,8 @@ __all__ = [
     "PReLU",
     "Plateau",
     "Poisson",
+    "Population",
+    "Predictions",
     "Preprocessing",
     "ProgressBar",
     "RMSprop",
@@ -181,6 +206,7 @@ __all__ = [
     "ReLU",
     "Reshape",
     "Restarts",
+    "Runs",
     "ScaledTanh",
     "Schedule",
     "Sequential",
@@ -196,6 +222,7 @@ __all__ = [
     "Step",
     "StepDecay",
     "SubSample2D",
+    "Sweep",
     "TablePreprocessor",
     "Tanh",
     "Trainer",
@@ -206,9 +233,11 @@ __all__ = [
     "best_of",
     "callbacks",
     "cli",
+    "cross_validate",
     "data",
     "datasets",
     "estimators",
+    "fit_many",
     "from_sklearn",
     "from_torch",
     "get_include",
@@ -220,12 +249,15 @@ __all__ = [
     "layers",
     "load",
     "losses",
+    "many",
     "models",
     "optimizers",
     "plots",
+    "predict_many",
     "preprocessing",
     "register_layer",
     "schedules",
+    "sweep",
     "to_sklearn",
     "to_torch",
     "training",

@@ -1,6 +1,6 @@
 """The compiled core: packed layers, optimizer state, training plans and kernels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, TypeAlias, final
 
 import numpy as np
@@ -413,3 +413,121 @@ def update(
     n_threads: int | None = None,
     **options: float,
 ) -> None: ...
+
+@final
+class NetSpec:
+    """What nets have in common that are trained alike: layers, size of minibatches, loss.
+
+    key: equal for equal specs.
+    """
+
+    def __new__(
+        cls,
+        layers: Sequence[Layer],
+        batch_size: int = 1,
+        loss: tuple[str, float | None] | None = None,
+    ) -> Self: ...
+    @property
+    def key(self) -> tuple[Any, ...]: ...
+    @property
+    def n_in(self) -> int: ...
+    @property
+    def n_out(self) -> int: ...
+    @property
+    def n_parameters(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+
+@final
+class Job:
+    """One net that `fit_many` trains, and what comes of it.
+
+    values, slots, best_values: flat vectors, changed in place.  data, held_out: (x, y,
+    sample_weight or None, rows or None).  patience: 0 for no early stopping.  in_pieces: several
+    calls are one training, in what divergence goes back to.
+    """
+
+    def __new__(
+        cls,
+        net: NetSpec,
+        kind: str,
+        options: dict[str, float],
+        seed: int,
+        values: _Array,
+        slots: Sequence[_Array] | None,
+        data: tuple[_Array, _Array, _Array | None, NDArray[np.int64] | None],
+        held_out: tuple[_Array, _Array, _Array | None, NDArray[np.int64] | None] | None,
+        epochs: int,
+        shuffle: bool,
+        lr: float | NDArray[np.float64],
+        momentum: float | NDArray[np.float64] | None = None,
+        cursor: Cursor | None = None,
+        steps: int = 0,
+        patience: int = 0,
+        min_delta: float = 0.0,
+        best_values: _Array | None = None,
+        in_pieces: bool = False,
+    ) -> Self: ...
+    def go_on(
+        self,
+        epochs: int,
+        lr: float | NDArray[np.float64],
+        momentum: float | NDArray[np.float64] | None = None,
+    ) -> None:
+        """More epochs from where the job stands, in the next call."""
+    @property
+    def net(self) -> NetSpec: ...
+    @property
+    def values(self) -> _Array: ...
+    @property
+    def slots(self) -> tuple[_Array, ...]: ...
+    @property
+    def best_values(self) -> _Array | None: ...
+    @property
+    def losses(self) -> NDArray[np.float64]: ...
+    @property
+    def scores(self) -> NDArray[np.float64] | None:
+        """Losses of the held-out data, where there are some."""
+    @property
+    def steps_per_epoch(self) -> int: ...
+    @property
+    def n_epochs(self) -> int:
+        """Epochs finished in the last call."""
+    @property
+    def status(self) -> str:
+        """Of the last call: "done", "paused" (not begun), "stopped", "diverged" or "failed"."""
+    @property
+    def steps(self) -> int: ...
+    @property
+    def best(self) -> float:
+        """The best score so far, or loss without held-out data; NaN before the first."""
+    @property
+    def best_epoch(self) -> int: ...
+    @property
+    def waited(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    def move(self, cursor: Cursor) -> None:
+        """Move a cursor to where the job stands."""
+
+def fit_many(
+    jobs: Iterable[Job],
+    n_threads: int | None = None,
+    told: Callable[[int, float], Any] | None = None,
+) -> bool:
+    """Train all jobs, the first ones first, whole nets to a thread; True if ``told`` stopped it.
+
+    told: called every 50 ms with the number of jobs done and the best score; True stops all.
+    Signals are handled as often; their exception comes when all stand between two steps.
+    """
+
+def predict_many(
+    nets: Sequence[NetSpec],
+    values: Sequence[_Array],
+    x: _Array,
+    activation: str = "identity",
+    n_threads: int | None = None,
+    keep: bool = True,
+    summary: bool = True,
+) -> tuple[_Array | None, _Array | None, _Array | None]:
+    """Outputs (N, n, n_out) of nets, if ``keep``; with ``summary`` their mean and deviation."""

@@ -7,7 +7,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pythread cimport PyThread_get_thread_ident
-from libc.math cimport INFINITY, isfinite
+from libc.math cimport INFINITY, NAN, isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -559,4 +559,5 @@ cdef class State:
 
 
 include "_core_plan.pxi"
+include "_core_many.pxi"
 include "_core_kernels.pxi"

@@ -87,6 +87,36 @@ cdef class Pause:
         return self.waiting > 0
 
 
+cdef double loss_param(loss) except *:
+    """The setting of a loss (name, param or None) as a plan takes it."""
+    name, param = loss
+    cdef double value = cmlp_loss_default(loss_id(name)) if param is None else param
+    return 0.0 if value == CMLP_NO_PARAM else value
+
+
+cdef int fill_data(cmlp_data *data, x, y, sample_weight, int typenum, Py_ssize_t n_in, Py_ssize_t n_out,
+                   bint takes_labels) except -1:
+    """Pointers to checked arrays; nothing is copied."""
+    data.x = data_of(x, "x", typenum, 2, -1, n_in)
+    cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0), i
+    cdef const int64_t *labels
+    data.n = n
+    data.labels, data.t, data.weight, data.rows = NULL, NULL, NULL, NULL
+    if n == 0:
+        raise ValueError("x is empty; expected one row or more")
+    if takes_labels and isinstance(y, cnp.ndarray) and cnp.PyArray_NDIM(<cnp.ndarray>y) == 1:
+        labels = <const int64_t *>data_of(y, "y", cnp.NPY_INT64, 1, n, -1)
+        for i in range(n):
+            if labels[i] < 0 or labels[i] >= n_out:
+                raise ValueError(f"y has label {labels[i]} in row {i}; expected 0 to {n_out - 1}")
+        data.labels = labels
+    else:
+        data.t = data_of(y, "y", typenum, 2, n, n_out)
+    if sample_weight is not None:
+        data.weight = data_of(sample_weight, "sample_weight", typenum, 1, n, -1)
+    return 0
+
+
 @cython.final
 cdef class Plan:
     cdef cmlp_plan *ptr
@@ -114,11 +144,7 @@ cdef class Plan:
         spec.loss, spec.loss_param = -1, 0.0
         self.has_loss = loss is not None
         if loss is not None:
-            name, param = loss
-            spec.loss = loss_id(name)
-            spec.loss_param = cmlp_loss_default(spec.loss) if param is None else param
-            if spec.loss_param == CMLP_NO_PARAM:
-                spec.loss_param = 0.0
+            spec.loss, spec.loss_param = loss_id(loss[0]), loss_param(loss)
             self.takes_labels = spec.loss == CMLP_SOFTMAX_CROSS_ENTROPY
         self.check_chain(loss)
         self.trained = bytes([layer.trainable for layer in self.of.layers])
@@ -173,25 +199,7 @@ cdef class Plan:
         self.sample = spec.image.channels * spec.image.height * spec.image.width
 
     cdef int fill_data(self, cmlp_data *data, x, y, sample_weight) except -1:
-        """Pointers to checked arrays; nothing is copied."""
-        data.x = data_of(x, "x", self.typenum, 2, -1, self.sample)
-        cdef Py_ssize_t n = cnp.PyArray_DIM(<cnp.ndarray>x, 0), i
-        cdef const int64_t *labels
-        data.n = n
-        data.labels, data.t, data.weight = NULL, NULL, NULL
-        if n == 0:
-            raise ValueError("x is empty; expected one row or more")
-        if self.takes_labels and isinstance(y, cnp.ndarray) and cnp.PyArray_NDIM(<cnp.ndarray>y) == 1:
-            labels = <const int64_t *>data_of(y, "y", cnp.NPY_INT64, 1, n, -1)
-            for i in range(n):
-                if labels[i] < 0 or labels[i] >= self.n_out:
-                    raise ValueError(f"y has label {labels[i]} in row {i}; expected 0 to {self.n_out - 1}")
-            data.labels = labels
-        else:
-            data.t = data_of(y, "y", self.typenum, 2, n, self.n_out)
-        if sample_weight is not None:
-            data.weight = data_of(sample_weight, "sample_weight", self.typenum, 1, n, -1)
-        return 0
+        return fill_data(data, x, y, sample_weight, self.typenum, self.sample, self.n_out, self.takes_labels)
 
     cdef get_good(self):
         """The parameters that divergence goes back to, as a flat vector; None if there are none."""
@@ -344,7 +352,7 @@ cdef class Plan:
         cdef float narrow, narrow_weight = <float>weight
         data.x = data_of(x, "x", self.typenum, 1, self.sample, -1)
         self.check_numbers("x", data.x, self.sample, -INFINITY, INFINITY)
-        data.n, data.labels, data.t, data.weight = 1, NULL, NULL, NULL
+        data.n, data.labels, data.t, data.weight, data.rows = 1, NULL, NULL, NULL, NULL
         if weight != 1.0:
             data.weight = <void *>&narrow_weight if self.typenum == cnp.NPY_FLOAT32 else <void *>&weight
         if isinstance(y, cnp.ndarray) and cnp.PyArray_NDIM(<cnp.ndarray>y) == 1:

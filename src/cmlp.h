@@ -427,13 +427,16 @@ typedef struct {
     uint64_t steps; /* in, out: updates so far */
     cmlp_cursor cursor; /* in, out */
     cmlp_data data;
-    cmlp_run run; /* max_steps, norms, poll, poll_ctx and held are not looked at */
+    cmlp_run run; /* of it epochs, shuffle, order, lr, momentum and losses are looked at */
     cmlp_data held_out; /* for a score after each epoch; n = 0: none */
     double *scores; /* (epochs) mean losses of the held-out data; NULL without them */
     uint64_t patience; /* stop after so many epochs in a row without a better score (the epoch's own loss
                           without held-out data); 0: never */
     double min_delta; /* a smaller change is not better */
     void *best_values; /* in, out: the parameters of the best epoch; NULL: they are not kept */
+    void *good_values; /* in, out: what divergence goes back to (cmlp_plan_get_good), if has_good; NULL: each
+                          call begins anew */
+    int has_good; /* in, out */
     double best; /* in, out, as are the next two: the best score; NaN before the first */
     uint64_t best_epoch, waited; /* the cursor's epoch after it; epochs since */
     cmlp_status status; /* out: as of cmlp_fit; CMLP_PAUSED where it was not begun */

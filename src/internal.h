@@ -40,6 +40,11 @@ const cmlp_kernels *cmlp_kernels_for(cmlp_dtype dtype);
 cmlp_status cmlp_check_dtype(cmlp_dtype dtype);
 
 /* An element of a type known at run time only: for code outside the kernels that sees single numbers. */
+static inline double cmlp_element(cmlp_dtype dtype, const void *values, size_t i)
+{
+    return dtype == CMLP_F32 ? (double)((const float *)values)[i] : ((const double *)values)[i];
+}
+
 static inline void cmlp_set_element(cmlp_dtype dtype, void *values, size_t i, double value)
 {
     if (dtype == CMLP_F32)

@@ -128,6 +128,7 @@ static cmlp_status sit_down(worker *w, const cmlp_job *job)
         return status;
     cmlp_plan *plan = w->seat.plan;
     plan->seed = job->seed;
+    plan->ordered = 0; /* in the order of another net's epoch */
     plan->cursor = job->cursor;
     plan->opt->spec = job->optimizer;
     plan->opt->steps = job->steps;
@@ -137,18 +138,20 @@ static cmlp_status sit_down(worker *w, const cmlp_job *job)
             cmlp_optimizer_set_slot(plan->opt, slot, job->slots[slot]);
         else
             memset(plan->opt->slots[slot], 0, plan->layout->block_bytes);
-    return status;
+    return status ? status : cmlp_plan_set_good(plan, job->has_good ? job->good_values : NULL);
 }
 
 static void stand_up(worker *w, cmlp_job *job)
 {
-    const cmlp_plan *plan = w->seat.plan;
+    cmlp_plan *plan = w->seat.plan;
     cmlp_flat_get(w->seat.layers, job->net->n_layers, CMLP_VALUES, job->values);
     for (int slot = 0; slot < cmlp_optimizer_slots(job->optimizer.kind); slot++)
         if (job->slots[slot])
             cmlp_optimizer_get_slot(plan->opt, slot, job->slots[slot]);
     job->steps = plan->opt->steps;
     job->cursor = plan->cursor;
+    if (job->good_values)
+        job->has_good = cmlp_plan_get_good(plan, job->good_values);
 }
 
 /* Values of the steps to come, where there is one for each. */
@@ -222,7 +225,7 @@ static void train(worker *w, cmlp_job *job)
     job->status = sit_down(w, job);
     if (!job->status) {
         cmlp_run run = job->run;
-        run.max_steps = 0, run.norms = NULL, run.held = 0;
+        run.max_steps = 0, run.norms = NULL, run.held = 0, run.pause = NULL, run.epoch_rows = run.first = 0;
         run.poll = ask, run.poll_ctx = w;
         int looks = job->patience || job->held_out.n;
         job->status = looks ? fit_by_epochs(w, job, &run) : cmlp_fit(w->seat.plan, &job->data, &run);

@@ -9,6 +9,7 @@ Of the package this imports datasets, layers and nets.
 
 from .curves import gradient_flow, loss_curves
 from .images import feature_maps, filters, misclassified
+from .parallel import parallel_coordinates
 from .plane import SQUARE
 from .predictions import confusion_matrix, predicted_values
 from .regions import decision_regions
@@ -24,5 +25,6 @@ __all__ = [
     "hidden_units",
     "loss_curves",
     "misclassified",
+    "parallel_coordinates",
     "predicted_values",
 ]

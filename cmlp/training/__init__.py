@@ -1,12 +1,13 @@
 """Training: the trainer, its callbacks and history, and several runs from different starts.
 
 `state` is what training is made of and where it stands, which all others share: `trainer` adds
-what users call; `fit` is one call of its method of that name; `loops` goes through the minibatches,
-compiled or step by step; `lbfgs` is the one optimizer that has no minibatches; `checkpoint` writes
-and reads the state; `data` checks samples, `parts` what goes together.  `session` leads a training
-by steps: `pace` is how far and whose turn it is, `snapshot` how it stood, `changes` what may
-change.  Of the package this imports nets, layers, losses, optimizers, schedules, pictures and the
-model files of `export`; models, estimators and the command line import this.
+what users call; `fit` is one call of its method of that name; `many` trains many nets in one call
+of the core; `loops` goes through the minibatches, compiled or step by step; `lbfgs` is the one
+optimizer that has no minibatches; `checkpoint` writes and reads the state; `data` checks samples,
+`parts` what goes together.  `session` leads a training by steps: `pace` is how far and whose turn
+it is, `snapshot` how it stood, `changes` what may change.  Of the package this imports nets,
+layers, losses, optimizers, schedules, pictures and the model files of `export`; models, estimators
+and the command line import this.
 """
 
 from .callbacks import (
@@ -18,6 +19,7 @@ from .callbacks import (
     ProgressBar,
 )
 from .history import History
+from .many import Runs, fit_many
 from .ranks import RankError, Ranks
 from .restarts import Restarts, best_of
 from .session import Session
@@ -35,8 +37,10 @@ __all__ = [
     "RankError",
     "Ranks",
     "Restarts",
+    "Runs",
     "Session",
     "Snapshot",
     "Trainer",
     "best_of",
+    "fit_many",
 ]

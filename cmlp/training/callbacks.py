@@ -439,7 +439,7 @@ class ProgressBar(_Checked):
         stream = self.stream or sys.stderr
         self._line = None
         if trainer.fitting is not None and (self.force or stream.isatty()):
-            self._line = _make_line(stream, self.force)
+            self._line = make_line(stream, self.force)
             self._started, self._samples = time.perf_counter(), trainer.fitting.samples_done()
 
     def on_steps(self, trainer: Training) -> bool | None:
@@ -507,7 +507,8 @@ class _RichLine:
         self._bar.stop()
 
 
-def _make_line(stream: IO[str], force: bool) -> _PlainLine | _RichLine:
+def make_line(stream: IO[str], force: bool) -> _PlainLine | _RichLine:
+    """A line of progress: a bar of rich where that is installed."""
     try:
         return _RichLine(stream, force)
     except ImportError:

@@ -223,16 +223,22 @@ def divide(
 
 def _hold_out(data: Data, share: float, seed: int) -> tuple[Data, Data]:
     """What remains, and a share that the seed draws; both in the order of the data."""
+    held = held_out(len(data), share, seed)
+    return data.take(~held).relative(), data.take(held).relative()
+
+
+def held_out(n: int, share: float, seed: int) -> Array:
+    """Which of n samples the argument ``validation`` of ``fit`` holds out, as a mask."""
     share = checks.number(share, "validation", 0.0, 1.0, open_low=True, open_high=True)
-    n = round(share * len(data))
-    if not 0 < n < len(data):
+    some = round(share * n)
+    if not 0 < some < n:
         raise ValueError(
-            f"validation is {share}, {n} of {len(data)} samples; expected a share that leaves "
+            f"validation is {share}, {some} of {n} samples; expected a share that leaves "
             "some on both sides"
         )
-    held = np.zeros(len(data), bool)
-    held[np.random.default_rng(seed).permutation(len(data))[:n]] = True
-    return data.take(~held).relative(), data.take(held).relative()
+    held = np.zeros(n, bool)
+    held[np.random.default_rng(seed).permutation(n)[:some]] = True
+    return held
 
 
 def _check_regression(loss: Any) -> None:

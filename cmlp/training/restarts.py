@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import _core, checks
+from ..data import Source
 from ..errors import DivergenceError
 from .callbacks import Callback
 from .history import History
+from .many import fit_many, why_not
 from .trainer import Trainer
 
 __all__ = ["Restarts", "best_of"]
 
 # Nets with more parameters than this are trained one after the other, each on all threads.
 _SMALL = 200_000
+# Arguments of `fit` that `fit_many` has, too.
+_TOGETHER = {"epochs", "batch_size", "shuffle", "sample_weight", "progress"}
 _LONGEST_WAIT = 0.05  # seconds until the main thread sees Ctrl-C
 
 
@@ -60,7 +64,7 @@ def best_of(
     """Train several nets from different starts and keep the best.
 
     *Lecture 14: Backpropagation in Networks* recommends it against local minima.  The runs of
-    small nets go side by side, a thread each.
+    small nets go side by side, a thread each, by `fit_many` where that can train them.
 
     Parameters
     ----------
@@ -94,9 +98,13 @@ def best_of(
     for trainer in trainers:
         if not isinstance(trainer, Trainer):
             raise TypeError(f"build gave {trainer!r}; expected a Trainer")
-    side_by_side = max(trainer.net.n_parameters for trainer in trainers) <= _SMALL
-
-    if side_by_side:
+    if (
+        set(fit) <= _TOGETHER
+        and not isinstance(data[0], Source)
+        and not any(map(why_not, trainers))
+    ):
+        losses = _together(trainers, data, validation, fit)
+    elif max(trainer.net.n_parameters for trainer in trainers) <= _SMALL:
         losses = _side_by_side(trainers, lambda t, more: _train(t, data, validation, fit, more))
     else:
         losses = [_train(trainer, data, validation, fit, []) for trainer in trainers]
@@ -113,6 +121,19 @@ def _seeds(n_runs: int, seeds: Sequence[int] | None) -> list[int]:
     if not chosen:
         raise ValueError("seeds is empty; expected at least one")
     return chosen
+
+
+def _together(
+    trainers: list[Trainer], data: Any, validation: Any, fit: dict[str, Any]
+) -> list[float]:
+    """Losses of the runs, all trained in one call of the core."""
+    runs = fit_many(trainers, data[0], data[1], validation=validation, **fit)
+    if validation is not None:
+        return runs.losses
+    return [
+        trainer.evaluate(*data)["loss"] if loss < float("inf") else loss
+        for trainer, loss in zip(trainers, runs.losses, strict=True)
+    ]
 
 
 class _Stop(Callback):

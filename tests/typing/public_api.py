@@ -335,6 +335,48 @@ def training() -> None:
     assert_type(best.history, cmlp.History)
     assert best.net is best.best.net
 
+    runs = cmlp.fit_many(
+        [build(0), build(1)],
+        X,
+        X[:, :1],
+        epochs=[1, 2],
+        rows=[[0, 1], [2, 2]],
+        early_stopping=cmlp.EarlyStopping(),
+        rung=1,
+        on_rung=lambda seen: [int(np.argmax(seen.losses))],
+    )
+    assert_type(runs, cmlp.Runs)
+    assert_type(runs.best, cmlp.Trainer)
+    assert_type(runs.losses, list[float])
+    assert_type(runs.seconds, list[float])
+    assert_type(runs.histories, list[cmlp.History])
+
+
+def many_nets() -> None:
+    def build(seed: int = 0, lr: float = 0.1) -> cmlp.Trainer:
+        net = cmlp.Sequential(cmlp.Dense(3, 2), seed=seed)
+        return cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(lr))
+
+    assert cmlp.many.sweep is cmlp.sweep
+    found = cmlp.sweep(build, {"lr": [0.1, 0.2]}, X, LABELS, epochs=1)
+    assert_type(found, cmlp.Sweep)
+    assert_type(found.best, cmlp.Trainer | None)
+    assert_type(found.best_settings, dict[str, Any])
+    assert_type(found.to_dict(), dict[str, list[Any]])
+    folds = cmlp.cross_validate(build, X, LABELS, folds=2, epochs=1)
+    assert_type(folds, cmlp.CrossValidation)
+    assert_type(folds.mean, dict[str, float])
+    ensemble = cmlp.Ensemble.trained(build, X, LABELS, n=2, bootstrap=True, epochs=1)
+    assert_type(ensemble, cmlp.Ensemble)
+    assert_type(ensemble.predict(X), Array)
+    said = cmlp.predict_many(ensemble.nets, X, probabilities=True)
+    assert_type(said, cmlp.Predictions)
+    assert_type(said.spread, Array)
+    population = cmlp.Population(lambda seed: build(seed).net, 3)
+    assert_type(population.values, Array)
+    assert_type(population.fit(X, LABELS, "softmax_cross_entropy", epochs=1), NDArray[np.float64])
+    assert_type(population.net(0), cmlp.Sequential)
+
 
 def sets() -> None:
     digits = datasets.digits()
@@ -480,6 +522,7 @@ def pictures() -> None:
     cmlp.plots.filters(digits)
     cmlp.plots.feature_maps(digits, images[0])
     cmlp.plots.misclassified(images, [1, 2, 3], digits.predict_proba(images), n=2)
+    cmlp.plots.parallel_coordinates({"lr": [0.1, 0.2], "loss": [1.0, 2.0]})
 
 
 def for_sklearn() -> None:
