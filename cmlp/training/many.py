@@ -193,6 +193,8 @@ def why_not(trainer: Trainer) -> str | None:
         return "has a net, loss or optimizer that is not built in; expected parts of the core"
     if isinstance(trainer.schedule, EpochSchedule):
         return f"has {trainer.schedule!r}, which looks at each epoch; expected one of the step"
+    if trainer.ranks is not None:
+        return "is trained by several processes together; expected comm None"
     if trainer.fitting is not None or trainer.goes_on:
         return "is in the middle of a call of fit; expected one that has ended"
     return None
