@@ -65,6 +65,9 @@ def everything(points):
             net, x, labels, resolution=20, **kw
         ),
         "hidden_units": lambda **kw: plots.hidden_units(net, **kw),
+        "parallel_coordinates": lambda **kw: plots.parallel_coordinates(
+            {"lr": [0.1, 0.2, 0.1], "kind": ["a", "b", "a"], "loss": [1.0, 0.5, np.inf]}, **kw
+        ),
     }
 
 

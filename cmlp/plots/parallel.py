@@ -58,6 +58,9 @@ def parallel_coordinates(
             ax.annotate(text, (place, height), ha="center", va="center", fontsize="small")
     ax.set_xticks(range(len(names)), names)
     ax.set_yticks([])
+    ax.set_xlabel("setting")
+    ax.set_ylabel("from least to greatest")
+    ax.set_title(f"{len(shown)} settings by their {loss}")
     return ax
 
 
