@@ -265,13 +265,15 @@ def test_errors(arguments, error, words):
         assert trainer.epoch == 0
 
 
-@pytest.mark.parametrize("what", ["optimizer", "schedule", "same net", "held"])
+@pytest.mark.parametrize("what", ["optimizer", "schedule", "augment", "same net", "held"])
 def test_trainers_that_are_refused(what):
     trainers, x, y = xor(2)
     if what == "optimizer":
         trainers[1].optimizer = cmlp.LBFGS()
     elif what == "schedule":
         trainers[1].schedule = cmlp.Plateau()
+    elif what == "augment":
+        trainers[1].augment = cmlp.Augment((1, 2, 2), crop=(1, 2))
     elif what == "same net":
         trainers[1].net = trainers[0].net
     else:

@@ -193,6 +193,8 @@ def why_not(trainer: Trainer) -> str | None:
         return "has a net, loss or optimizer that is not built in; expected parts of the core"
     if isinstance(trainer.schedule, EpochSchedule):
         return f"has {trainer.schedule!r}, which looks at each epoch; expected one of the step"
+    if trainer.augment is not None:
+        return "has an augment; expected None"
     if trainer.ranks is not None:
         return "is trained by several processes together; expected comm None"
     if trainer.fitting is not None or trainer.goes_on:
@@ -272,7 +274,7 @@ class _Shared:
             trained = samples.check(net, loss, classes, self.x, self.y, self.sample_weight)
             held_out = None
             if not isinstance(self.validation, float):
-                held_out = samples.check_validation(net, loss, classes, self.validation)
+                held_out = samples.check_validation(net, loss, classes, self.validation, None)
             self._checked[key] = classes, trained, held_out
         return self._checked[key]
 
