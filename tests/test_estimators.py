@@ -330,6 +330,7 @@ class Stopper:
 
 
 def test_scikit_learns_callbacks_can_stop(points):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9")
     stopper = Stopper()
     net = MLPRegressor(hidden_layer_sizes=4).set_callbacks(stopper).fit(*points)
     assert net.n_iter_ == 2

@@ -25,6 +25,8 @@ import cmlp
 from cmlp import MLPClassifier
 from cmlp.estimators.threads import allowed_threads
 
+VERSION = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.usefixtures("one_thread"),
@@ -97,7 +99,9 @@ def test_data_frames_and_their_names(points):
     net = MLPClassifier(4, max_iter=2, random_state=0, early_stopping=True)
     a = clone(net).fit(pandas.DataFrame(names), pandas.Series(y))
     b = clone(net).fit(polars.DataFrame(names), y)
-    assert list(a.feature_names_in_) == list(b.feature_names_in_) == ["left", "right"]
+    assert list(a.feature_names_in_) == ["left", "right"]
+    if VERSION >= (1, 7):  # which knows the names of polars' columns
+        assert list(b.feature_names_in_) == ["left", "right"]
     assert difference(a, b) == difference(a, clone(net).fit(x, y)) == 0.0
     with pytest.warns(UserWarning, match="valid feature names"):
         a.predict(x)
@@ -119,8 +123,9 @@ def test_decision_boundary(points):
     matplotlib.use("agg")
     from sklearn.inspection import DecisionBoundaryDisplay
 
-    net = MLPClassifier(4, max_iter=2).fit(*points)
-    shown = DecisionBoundaryDisplay.from_estimator(net, points[0], response_method="predict_proba")
+    x, y = points
+    net = MLPClassifier(4, max_iter=2).fit(x, y if VERSION >= (1, 7) else y > 0)
+    shown = DecisionBoundaryDisplay.from_estimator(net, x, response_method="predict_proba")
     assert shown.response.shape[:2] == (100, 100)
 
 
