@@ -91,8 +91,8 @@ DOORS = {
     "MLPClassifier, three": lambda _: estimator(cmlp.MLPClassifier, THREE).net_,
     "MLPRegressor": lambda _: estimator(cmlp.MLPRegressor, PAIRS).net_,
     "MLPRegressor, counts": lambda _: estimator(cmlp.MLPRegressor, COUNTS, loss="poisson").net_,
-    "LogisticRegression": lambda _: models.LogisticRegression(max_epochs=3).fit(FRAME, LABELS).net,
-    "SoftmaxRegression": lambda _: models.SoftmaxRegression(max_epochs=3).fit(FRAME, THREE).net,
+    "LogisticRegression": lambda _: models.LogisticRegression(epochs=3).fit(FRAME, LABELS).net,
+    "SoftmaxRegression": lambda _: models.SoftmaxRegression(epochs=3).fit(FRAME, THREE).net,
     "LinearRegression": lambda _: models.LinearRegression().fit(FRAME, PAIRS).net,
 }
 

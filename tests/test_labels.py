@@ -128,7 +128,7 @@ for kind, n in [
 ]:
     DOORS[kind.__name__] = (
         n,
-        lambda x, y, classes, kind=kind: kind(lr=0.01, max_epochs=1).fit(x, y).net,
+        lambda x, y, classes, kind=kind: kind(lr=0.01, epochs=1).fit(x, y).net,
     )
 
 pytestmark = pytest.mark.filterwarnings(

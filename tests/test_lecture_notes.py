@@ -107,12 +107,12 @@ class TestRow4Softmax:
 
     def test_decay_is_for_w_only(self, points):
         x, labels = points
-        model = models.SoftmaxRegression(lr=0.5, momentum=0.0, weight_decay=0.1, max_epochs=1).fit(
+        model = models.SoftmaxRegression(lr=0.5, momentum=0.0, weight_decay=0.1, epochs=1).fit(
             x, labels
         )
         step = (softmax(np.zeros((90, 3))) - np.eye(3)[labels]) / 90
         np.testing.assert_allclose(model.bias, -0.5 * step.sum(axis=0), atol=1e-12)
-        again = models.SoftmaxRegression(lr=0.5, momentum=0.0, weight_decay=0.1, max_epochs=2).fit(
+        again = models.SoftmaxRegression(lr=0.5, momentum=0.0, weight_decay=0.1, epochs=2).fit(
             x, labels
         )
         d = (softmax(x @ model.weight.T + model.bias) - np.eye(3)[labels]) / 90
@@ -122,7 +122,7 @@ class TestRow4Softmax:
 
 
 UNITS = [
-    models.Perceptron(max_epochs=100),
+    models.Perceptron(epochs=100),
     models.Perceptron(batch_size=None, lr=0.5),
     models.Adaline(),
     models.Adaline(batch_size=None, lr=0.1),
@@ -157,7 +157,7 @@ class TestRow6OneVersusRest:
             assert trainer.evaluate(x, y)["accuracy"] == 1.0
         np.testing.assert_array_equal(by_label.get_flat(), by_row.get_flat())
         np.testing.assert_allclose(by_label.predict_proba(x), sigmoid(by_label.predict(x)))
-        assert models.OneVsRest(max_epochs=50).fit(x, labels).score(x, labels) == 1.0
+        assert models.OneVsRest(epochs=50).fit(x, labels).score(x, labels) == 1.0
 
 
 class TestRow7GivenWeights:

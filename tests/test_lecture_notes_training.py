@@ -164,7 +164,7 @@ class TestRow17Convergence:
         trainer = cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.5, weight_decay=0.1))
         stop = [cmlp.Converged(1e-6)]
         assert 10 < len(trainer.fit(*points, 5000, batch_size=None, callbacks=stop)) < 5000
-        model = models.SoftmaxRegression(weight_decay=0.1, max_epochs=3).fit(*points)
+        model = models.SoftmaxRegression(weight_decay=0.1, epochs=3).fit(*points)
         assert model.n_iter == 3 and not model.converged
 
 

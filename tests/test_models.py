@@ -58,7 +58,7 @@ class TestLinearRegression:
 
     def test_plain_descent_by_hand(self, line):
         x, t = line
-        model = models.LinearRegression(method="gradient", lr=0.05, momentum=0, max_epochs=7)
+        model = models.LinearRegression(method="gradient", lr=0.05, momentum=0, epochs=7)
         model.fit(x, t)
         w, b = np.zeros((2, 3)), np.zeros(2)
         for _ in range(7):
@@ -99,7 +99,7 @@ class TestLinearRegression:
     def test_minibatches(self, line):
         x, t = line
         model = models.LinearRegression(
-            method="gradient", lr=0.05, momentum=0, batch_size=16, max_epochs=150
+            method="gradient", lr=0.05, momentum=0, batch_size=16, epochs=150
         )
         exact = models.LinearRegression().fit(x, t)
         np.testing.assert_allclose(model.fit(x, t).weight, exact.weight, atol=0.05)
@@ -168,7 +168,7 @@ class TestLogisticRegression:
         with_bias = np.column_stack([x, np.ones(len(x))])
         for _ in range(5):
             w -= 0.5 * (sigmoid(with_bias @ w) - t) @ with_bias / len(x)
-        model = models.LogisticRegression(**settings, max_epochs=5).fit(x, t)
+        model = models.LogisticRegression(**settings, epochs=5).fit(x, t)
         np.testing.assert_allclose([*model.weight[0], *model.bias], w, rtol=1e-12)
 
     def test_decides_at_one_half(self, two_clouds):
@@ -191,7 +191,7 @@ class TestSoftmaxRegression:
         assert model.score(x, y) == expected.score(x, y) == 1.0
 
     def test_rows_of_w_sum_to_zero(self, points):
-        model = models.SoftmaxRegression(weight_decay=0.01, max_epochs=50).fit(*points)
+        model = models.SoftmaxRegression(weight_decay=0.01, epochs=50).fit(*points)
         np.testing.assert_allclose(model.weight.sum(axis=0), 0, atol=1e-12)
 
     def test_two_classes_are_logistic_regression_on_the_difference(self, two_clouds):
@@ -204,7 +204,7 @@ class TestSoftmaxRegression:
     def test_one_sample_at_a_time(self, points):
         x, y = points
         model = models.SoftmaxRegression(
-            lr=0.1, momentum=0.0, batch_size=1, shuffle=False, max_epochs=2
+            lr=0.1, momentum=0.0, batch_size=1, shuffle=False, epochs=2
         ).fit(x, y)
         w, b = np.zeros((3, 2)), np.zeros(3)
         for _ in range(2):
@@ -263,7 +263,7 @@ class TestPerceptron:
     @pytest.mark.parametrize("epochs", [1, 3, 10])
     def test_equals_scikit_learn(self, epochs, two_clouds):
         x, y = two_clouds
-        model = models.Perceptron(max_epochs=epochs).fit(x, y)
+        model = models.Perceptron(epochs=epochs).fit(x, y)
         expected = linear_model.Perceptron(shuffle=False, tol=None, max_iter=epochs).fit(x, y)
         np.testing.assert_allclose(model.weight, expected.coef_, rtol=1e-9)
         np.testing.assert_allclose(model.bias, expected.intercept_, rtol=1e-9)
@@ -285,15 +285,15 @@ class TestPerceptron:
 
     def test_length_of_steps_changes_no_prediction(self, two_clouds):
         x, y = two_clouds
-        one = models.Perceptron(lr=1.0, max_epochs=4).fit(x, y)
-        two = models.Perceptron(lr=2.0, max_epochs=4).fit(x, 2 * y - 1)
+        one = models.Perceptron(lr=1.0, epochs=4).fit(x, y)
+        two = models.Perceptron(lr=2.0, epochs=4).fit(x, 2 * y - 1)
         np.testing.assert_allclose(two.weight, 2 * one.weight, rtol=1e-12)
         assert (two.predict(x) == 2 * one.predict(x) - 1).all()
 
     def test_updates_that_cancel_out_do_not_end_it(self):
         # an epoch brings the weights back to where they were, with mistakes
         xor = cmlp.datasets.boolean("xor")
-        model = models.Perceptron(max_epochs=20).fit(xor.x, xor.y)
+        model = models.Perceptron(epochs=20).fit(xor.x, xor.y)
         assert model.n_iter == 20 and not model.converged
         assert models.Perceptron(batch_size=None).fit(xor.x, xor.y).n_iter == 1
 
@@ -303,7 +303,7 @@ class TestAdaline:
     def test_online_rule(self, labels, two_clouds):
         x, y = two_clouds
         t = np.array(labels)[y]
-        model = models.Adaline(lr=0.02, max_epochs=3).fit(x, t)
+        model = models.Adaline(lr=0.02, epochs=3).fit(x, t)
         w, b = np.zeros(2), 0.0
         for _ in range(3):
             for x_n, t_n in zip(x, t, strict=True):
@@ -346,7 +346,7 @@ class TestHabits:
     )
     def test_labels_of_any_kind(self, model, labels, apart):
         x, y = apart
-        fitted = model(max_epochs=200).fit(x, labels[y])
+        fitted = model(epochs=200).fit(x, labels[y])
         assert fitted.classes.tolist() == labels.tolist()
         assert fitted.predict(x).tolist() == labels[y].tolist()
         assert fitted.score(x, labels[y]) == 1.0
@@ -354,7 +354,7 @@ class TestHabits:
     @pytest.mark.parametrize("model", [*CLASSIFIERS, models.LinearRegression])
     def test_fit_starts_anew(self, model, apart):
         x, y = apart
-        fitted = model(max_epochs=5)
+        fitted = model(epochs=5)
         assert fitted.fit(x, y) is fitted
         once = fitted.weight
         fitted.fit(x[:40], y[:40])
@@ -373,7 +373,7 @@ class TestHabits:
     @pytest.mark.parametrize("model", CLASSIFIERS)
     def test_bad_fit_leaves_the_model_as_it_was(self, model, apart):
         x, y = apart
-        fitted = model(max_epochs=5).fit(x, y)
+        fitted = model(epochs=5).fit(x, y)
         net, n_iter = fitted.net, fitted.n_iter
         for bad_x, bad_y in ((x, y[:-1]), (x, np.zeros(80, int)), (x * np.nan, y), (x[:0], y)):
             with pytest.raises(ValueError, match="x|y"):
@@ -391,7 +391,7 @@ class TestHabits:
 
     def test_the_net_is_saved_with_its_labels(self, apart, tmp_path):
         x, y = apart
-        model = models.SoftmaxRegression(max_epochs=50).fit(x, np.array(["a", "b"])[y])
+        model = models.SoftmaxRegression(epochs=50).fit(x, np.array(["a", "b"])[y])
         model.net.save(tmp_path / "net.safetensors")
         net = cmlp.load(tmp_path / "net.safetensors")
         assert net.classes.tolist() == ["a", "b"]
@@ -399,7 +399,7 @@ class TestHabits:
 
     def test_history(self, two_clouds):
         model = models.LogisticRegression(momentum=0).fit(*two_clouds)
-        assert model.n_iter == len(model.history) < model.max_epochs
+        assert model.n_iter == len(model.history) < model.epochs
         assert model.history["loss"][0] == pytest.approx(np.log(2))
         assert (np.diff(model.history["loss"][:20]) < 0).all()
 
@@ -408,7 +408,7 @@ class TestHabits:
 
     def test_safe_rate_does_not_overshoot(self, line):
         x, t = line
-        model = models.LinearRegression(method="gradient", momentum=0, max_epochs=300)
+        model = models.LinearRegression(method="gradient", momentum=0, epochs=300)
         model.fit(1000 * x, t)
         assert (np.diff(model.history["loss"]) <= 0).all()
 
@@ -436,7 +436,7 @@ class TestErrors:
             ({"lr": "fast"}, TypeError, "lr is 'fast'"),
             ({"batch_size": 0, "lr": 0.1}, ValueError, "batch_size is 0"),
             ({"batch_size": 8}, ValueError, "lr is None"),
-            ({"max_epochs": 0}, ValueError, "max_epochs is 0"),
+            ({"epochs": 0}, ValueError, "epochs is 0"),
             ({"tol": -1.0}, ValueError, "tol is -1.0"),
             ({"dtype": "float16"}, ValueError, "dtype is 'float16'"),
             ({"seed": -1}, ValueError, "seed is -1"),

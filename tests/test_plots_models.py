@@ -84,8 +84,8 @@ MODELS = {
     ),
     "OneVsRest": (lambda _: models.OneVsRest(weight_decay=0.1).fit(X, THREE), THREE),
     "Perceptron": (lambda _: models.Perceptron().fit(X, TWO), TWO),
-    "Adaline": (lambda _: models.Adaline(max_epochs=200).fit(X, TWO), TWO),
-    "Adaline, 0 and 1": (lambda _: models.Adaline(max_epochs=200).fit(X, THREE > 0), THREE > 0),
+    "Adaline": (lambda _: models.Adaline(epochs=200).fit(X, TWO), TWO),
+    "Adaline, 0 and 1": (lambda _: models.Adaline(epochs=200).fit(X, THREE > 0), THREE > 0),
 }
 
 

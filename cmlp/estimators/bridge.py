@@ -17,7 +17,7 @@ class TaskCallbacks(Callback):
     estimator : MLPClassifier or MLPRegressor
     snapshot : function
         Gives the attributes that make a copy of the estimator one that was fitted so far.
-    max_epochs : int
+    epochs : int
     X, y, sample_weight
         What ``fit`` was called with, checked.
     """
@@ -26,7 +26,7 @@ class TaskCallbacks(Callback):
         self,
         estimator: Any,
         snapshot: Callable[[], dict[str, Any]],
-        max_epochs: int,
+        epochs: int,
         X: Any,
         y: Any,
         sample_weight: Any,
@@ -34,7 +34,7 @@ class TaskCallbacks(Callback):
         self._estimator, self._now = estimator, snapshot
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._facts = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self._whole = estimator._init_callback_context(max_subtasks=max_epochs)
+        self._whole = estimator._init_callback_context(max_subtasks=epochs)
         self._whole.call_on_fit_task_begin(**self._facts)
         self._task: Any = None
 

@@ -6,7 +6,7 @@ Each is a `Sequential` of one `Dense`, trained by a `Trainer` until it settles, 
   ``score(x, y)``: the share of right labels, or R^2 of a regression;
 - ``net``, ``weight`` (n_out, n_in), ``bias`` (n_out,), and for classifiers ``classes``;
 - ``n_iter``, the number of epochs, ``history``, and ``converged``: whether it settled before
-  ``max_epochs``.
+  ``epochs``.
 
 x is (n, n_in).  Labels may be numbers, booleans or strings.  All arguments are given by name:
 
@@ -16,7 +16,7 @@ x is (n, n_in).  Labels may be numbers, booleans or strings.  All arguments are 
 - ``weight_decay`` (0): lambda in the cost E + lambda/2 ||W||^2, on weights and not on the bias.
 - ``batch_size``: samples in a step; None takes them all, 1 is the online form.
 - ``shuffle``: a new order of the samples in each epoch, where there are several steps in it.
-- ``max_epochs`` (10,000), ``tol`` (1e-6): it has settled when the weights change in an epoch by
+- ``epochs`` (10,000), ``tol`` (1e-6): it has settled when the weights change in an epoch by
   no more than ``tol`` times their size.
 - ``dtype`` ("float64") and ``seed`` (0, of the order of samples).
 

@@ -27,7 +27,7 @@ class Model:
     lr: float | None = None
     batch_size: int | None = None
     shuffle: bool = True
-    max_epochs: int = 10_000
+    epochs: int = 10_000
     tol: float = 1e-6
     dtype: str = "float64"
     seed: int = 0
@@ -46,7 +46,7 @@ class Model:
         elif not self._finds_rate or self.batch_size is not None:
             raise ValueError(f"lr is None; expected a number, with batch_size={self.batch_size}")
         self.shuffle = checks.flag(self.shuffle, "shuffle")
-        self.max_epochs = checks.positive_int(self.max_epochs, "max_epochs")
+        self.epochs = checks.positive_int(self.epochs, "epochs")
         self.tol = checks.number(self.tol, "tol", 0.0)
         self.dtype = checks.float_dtype(self.dtype)
         self.seed = checks.seed(self.seed)
@@ -89,12 +89,12 @@ class Model:
         trainer.fit(
             x,
             y,
-            epochs=self.max_epochs,
+            epochs=self.epochs,
             batch_size=self.batch_size,
             shuffle=self.shuffle and several,
             callbacks=[self._stop()],
         )
-        self._keep(net, trainer.history, len(trainer.history) < self.max_epochs)
+        self._keep(net, trainer.history, len(trainer.history) < self.epochs)
 
     def _keep(self, net: Sequential, history: History, converged: bool) -> None:
         self._net, self.history = net, history

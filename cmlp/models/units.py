@@ -59,7 +59,7 @@ class Perceptron(Classifier):
         updates of an epoch are averaged; it stops when the averaged update is shorter than
         ``tol``, even though mistakes may be left whose updates cancel out.
     shuffle : bool, default False
-    max_epochs : int, default 1000
+    epochs : int, default 1000
     tol, dtype, seed
         See `cmlp.models`.
     """
@@ -67,7 +67,7 @@ class Perceptron(Classifier):
     lr: float | None = 1.0
     batch_size: int | None = 1
     shuffle: bool = False
-    max_epochs: int = 1000
+    epochs: int = 1000
     _loss = _PerceptronCriterion
     _one_output = True
 
@@ -93,7 +93,7 @@ class Adaline(Classifier):
         descends to it.
     shuffle : bool, default False
         With it the online rule does not settle, unless to zero error.
-    max_epochs, tol, dtype, seed
+    epochs, tol, dtype, seed
         See `cmlp.models`.
     """
 

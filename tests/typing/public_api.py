@@ -443,14 +443,14 @@ def sets() -> None:
 
 def small_models() -> None:
     classifiers = [
-        models.Adaline(max_epochs=5),
-        models.Perceptron(max_epochs=5),
+        models.Adaline(epochs=5),
+        models.Perceptron(epochs=5),
     ]
     for model in classifiers:
         assert_type(model.fit(X, LABELS).predict(X), Array)
         assert_type(model.score(X, LABELS), float)
     for kind in (models.LogisticRegression, models.SoftmaxRegression, models.OneVsRest):
-        assert_type(kind(max_epochs=5).fit(X, LABELS).predict_proba(X), Array)
+        assert_type(kind(epochs=5).fit(X, LABELS).predict_proba(X), Array)
     line = models.LinearRegression().fit(models.polynomial_features(X[:, :1], 2), X[:, 1])
     assert_type(line, models.LinearRegression)
     assert_type(line.weight, Array)
