@@ -44,6 +44,8 @@ INLINE taps taps_of(const cmlp_window *s)
 
 INLINE size_t step(taps *t)
 {
+    if (t->stride == 1)
+        return t->back;
     if (++t->phase < t->stride)
         return t->next;
     t->phase = 0;
