@@ -170,6 +170,17 @@ def test_training_on_a_mixed_table_goes_on(run):
     np.testing.assert_array_equal(resumed.get_flat(), cmlp.load("whole").get_flat())
 
 
+@pytest.mark.parametrize("part", [None, "all", "train", "test"])
+def test_evaluate_says_when_it_has_rows_that_were_trained_on(run, part):
+    run("train", homes(), *SMALL)
+    Path("other.csv").write_bytes(Path("homes.csv").read_bytes())
+    given = [] if part is None else ["--part", part]
+    for source in ("homes.csv", "other.csv"):
+        code, _, err = run("evaluate", "homes.safetensors", source, *given)
+        assert code == 0
+        assert ("was trained on" in err) == (part != "test" and source == "homes.csv")
+
+
 # ---- predict --keep, describe, the best epoch ----------------------------------------------------
 
 

@@ -49,6 +49,11 @@ def evaluate(
         x, y = getattr(data.part(loaded, origin.test_share, 0.0), which)
     rows = model.scores(y, model.predictions(net, x))
     rows["samples"] = str(len(x))
+    training = net.metadata.get("training")
+    if which != "test" and isinstance(training, dict) and training.get("data") == source:
+        output.note(
+            "these samples include those that the model was trained on; --part test has only others"
+        )
     output.show(f"{model_file} on {source}", rows)
 
 
