@@ -13,6 +13,7 @@ pytest.importorskip("pandas")
 import pandas
 import pyarrow as pa
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import cross_val_score
 
 import cmlp
@@ -105,6 +106,15 @@ def test_going_on_keeps_what_was_learnt(kind):
     net.set_params(preprocess=None)
     with pytest.raises(ValueError, match="preprocess is None; expected what the net was made by"):
         net.fit(FRAME, y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.filterwarnings("default::sklearn.exceptions.ConvergenceWarning")
+def test_a_warning_points_at_the_call(solver):
+    x = RNG.normal(size=(N, 3))
+    with pytest.warns(ConvergenceWarning) as caught:
+        make(MLPRegressor, preprocess=None, solver=solver, max_iter=2).fit(x, x[:, 0] ** 2)
+    assert [w.filename for w in caught] == [__file__]
 
 
 def test_validation_data_and_weights():

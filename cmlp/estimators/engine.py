@@ -236,4 +236,4 @@ def _seed_of(rng: RandomState) -> int:
 
 
 def _warn(text: str, category: type[Warning]) -> None:
-    warnings.warn(text, category, stacklevel=6)
+    warnings.warn(text, category, stacklevel=7)
