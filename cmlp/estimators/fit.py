@@ -152,7 +152,7 @@ class EstimatorLbfgs(LbfgsFit):
                 f"lbfgs has not converged after {record.n_iter} iterations ({result.message}); "
                 "raise max_iter or max_fun, or scale the data",
                 ConvergenceWarning,
-                stacklevel=8,
+                stacklevel=9,
             )
 
     def end_epochs(
