@@ -122,7 +122,7 @@ def test_validation_data_and_weights():
     weight = np.where(LABELS == "dear", 2.0, 1.0)
     net.fit(FRAME, LABELS, weight, X_val=FRAME[:30], y_val=LABELS[:30])
     assert len(net.validation_scores_) == net.n_iter_
-    with pytest.raises(TypeError, match="y is None; expected targets"):
+    with pytest.raises(ValueError, match="y is None; expected labels or numbers"):
         net.fit(FRAME)
     with pytest.raises(ValueError, match="X_val and y_val go together"):
         net.fit(FRAME, LABELS, X_val=FRAME[:30])

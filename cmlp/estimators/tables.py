@@ -48,10 +48,6 @@ class TableMLP(BaseMLP):
             super().fit(X, y, sample_weight, X_val=X_val, y_val=y_val)
             return self
         self._validate_params()
-        if y is None:
-            raise TypeError(
-                "y is None; expected targets, as with preprocess X is a table and no source"
-            )
         if isinstance(X, Source):
             raise ValueError("X is a source; expected a table in memory, for preprocess")
         if y is None:
