@@ -50,11 +50,24 @@ class Alone:
 NETS = [whole, split, nested, Alone]
 
 
+# What kinds that are not made of nothing are made of, for inputs of (1, 2, 5) or 10 numbers.
+MADE_OF = {
+    cmlp.Dense: (10, 10),
+    cmlp.Conv2D: (1, 2, 2),
+    cmlp.MaxPool2D: (2,),
+    cmlp.AvgPool2D: (2,),
+    cmlp.SubSample2D: (2,),
+    cmlp.Reshape: (10,),
+}
+
+
 def test_which_kinds_draw():
-    x = np.linspace(-2.0, 2.0, 60).reshape(6, 10)
+    x = np.linspace(-2.0, 2.0, 60)
     for kind in registry._BUILT_IN.values():
-        layer = kind(10, 10) if kind is cmlp.Dense else kind()
-        differ = not np.array_equal(layer.forward(x, True), layer.forward(x, True))
+        shape = (10,) if kind in (cmlp.Dense, cmlp.Softmax) else (1, 2, 5)
+        net = cmlp.Sequential(kind(*MADE_OF.get(kind, ())), n_in=shape, seed=0)
+        rows = x.reshape(6, *shape)
+        differ = not np.array_equal(net.forward(rows, True), net.forward(rows, True))
         assert differ == kind.draws, kind
     assert [kind for kind in registry._BUILT_IN.values() if kind.draws] == DRAWING
 
