@@ -1,5 +1,6 @@
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -308,6 +309,26 @@ class TestRefused:
         assert changed != data
         path.write_bytes(changed)
         with pytest.raises(cmlp.FormatError, match=r"'callbacks\.9\.weights' is of none of 2 call"):
+            cmlp.Trainer.load_checkpoint(path)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "words"),
+        [
+            ("batch_size", b"-8", "fit batch_size is -8; expected 0.."),
+            ("n_samples", b"-1", "fit n_samples is -1; expected 0.."),
+            ("first_epoch", b"-1", "fit first_epoch is -1; expected 0.."),
+            ("first_epoch", str(2**64).encode(), f"fit first_epoch is {2**64}; expected 0.."),
+            ("first_epoch", b"99", "fit first_epoch is 99; expected at most the epoch"),
+        ],
+    )
+    def test_numbers_of_no_call(self, path, name, value, words):
+        head, _, rest = path.read_bytes()[8:].partition(f'\\"{name}\\": '.encode())
+        assert rest
+        rest = value + rest[len(re.match(rb"\d+", rest)[0]) :]
+        data = head + f'\\"{name}\\": '.encode() + rest
+        size = int.from_bytes(path.read_bytes()[:8], "little") + len(data) + 8 - path.stat().st_size
+        path.write_bytes(size.to_bytes(8, "little") + data)
+        with pytest.raises(cmlp.FormatError, match=words):
             cmlp.Trainer.load_checkpoint(path)
 
     def test_states_of_another_type(self, path):

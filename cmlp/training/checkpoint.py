@@ -122,6 +122,8 @@ def read(path: files.PathLike) -> Saved:
         history, call = _history(about["history"], contents), _join(about["fit"], contents, net)
         saved = Saved(contents, about, net, history, call, slots, _flat("good", contents, net))
         place = 0 if call is None or call.finished else about["step_in_epoch"] * call.batch_size
+        if call is not None and call.first_epoch > about["epoch"]:
+            raise FormatError(f"fit first_epoch is {call.first_epoch}; expected at most the epoch")
         if call is not None and place >= call.n_samples:
             raise FormatError(f"a step that epochs of {call.n_samples} samples do not have")
         return saved
@@ -273,6 +275,8 @@ def _join(fit: dict[str, Any] | None, contents: files.Contents, net: Sequential)
     for name, kind in _FIT.items():
         if not isinstance(fit.get(name), kind):
             raise FormatError(f"fit {name} is missing or of a wrong type")
+        if kind is int and not 0 <= fit[name] < 2**63:
+            raise FormatError(f"fit {name} is {fit[name]}; expected 0..2**63 - 1")
     for name, kinds in _FIT_LATER.items():
         if name in fit and not isinstance(fit[name], kinds):
             raise FormatError(f"fit {name} is of a wrong type")
