@@ -21,6 +21,7 @@ if CHROMIUM is None:
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage",
 ]  # fmt: skip
 PICTURES = os.environ.get("CMLP_PICTURES")  # a folder, to look at them
 
@@ -30,7 +31,7 @@ PHONE, LAPTOP, PROJECTOR = (390, 844), (1366, 768), (1920, 1080)
 @pytest.fixture(scope="module")
 def browser():
     with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=120_000)
         yield found
         found.close()
 
@@ -45,7 +46,7 @@ def server():
 def opened(browser, server):
     """Open the page with an address; no error may have come up by the end."""
     context = browser.new_context(viewport=size(LAPTOP), accept_downloads=True)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(120_000)
     wrong = []
 
     def call(address="", at=LAPTOP, **options):
@@ -69,7 +70,7 @@ fixtures = browser, opened, server
 
 def until(page, condition):
     """Wait until it holds.  The page's policy forbids what playwright has for this."""
-    for _ in range(2000):
+    for _ in range(12_000):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(10)

@@ -25,7 +25,7 @@ def server():
 def opened(browser, server):
     """Open the page; no error may have come up by the end."""
     context = browser.new_context(viewport=size(LAPTOP), accept_downloads=True)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(120_000)
     wrong = []
 
     def call(at=LAPTOP):
