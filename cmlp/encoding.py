@@ -27,6 +27,7 @@ KINDS = ("number", "category", "time", "ignore")
 NUMBERS = ("robust", "standard", "quantile", "none")
 
 _CLIP = 3.0
+_MOST = 1e300  # what is scaled stays within, however small a spread was
 _QUANTILES = 101
 _MOST_VALUES = 1 << 16
 _PARTS = (("month", 12.0), ("weekday", 7.0), ("hour", 24.0))
@@ -93,9 +94,10 @@ class NumberEncoder:
             known, z = np.array(self.quantiles).T
             values = np.interp(values, known, z)
         else:
-            values = (values - self.center) / self.scale
+            with np.errstate(over="ignore"):
+                values = np.clip((values - self.center) / self.scale, -_MOST, _MOST)
         if self.method == "robust":
-            values = values / np.sqrt(1.0 + np.square(values / _CLIP))
+            values = _clipped(values)
         values = np.where(absent, 0.0, values)
         return np.column_stack([values, absent]) if self.missing else values[:, np.newaxis]
 
@@ -104,6 +106,12 @@ class NumberEncoder:
         how = {"none": "as it is", "quantile": "by quantiles"}.get(self.method)
         how = how or f"{self.method}, center {self.center:.6g}, scale {self.scale:.6g}"
         return f"number ({how}{', missing or not' if self.missing else ''})"
+
+
+def _clipped(z: Floats) -> Floats:
+    """z / sqrt(1 + (z / 3)^2), where the square may overflow."""
+    inside: Floats = z / np.hypot(1.0, z / _CLIP)
+    return inside
 
 
 def _quantiles(known: Floats) -> tuple[tuple[float, float], ...]:
@@ -218,7 +226,7 @@ class TimeEncoder:
         absent = np.isnat(times)
         times = np.where(absent, np.datetime64(0, "us"), times)
         trend = (_seconds(times) - self.center) / self.scale
-        found = [trend / np.sqrt(1.0 + np.square(trend / _CLIP))]
+        found = [_clipped(trend)]
         calendar, length = _calendar(times), dict(_PARTS)
         for part in self.parts:
             angle = 2 * np.pi * calendar[part] / length[part]

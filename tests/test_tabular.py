@@ -169,6 +169,18 @@ def test_arrays_have_columns_in_order() -> None:
         p.transform(x[:, :1])
 
 
+@pytest.mark.parametrize("numbers", NUMBERS)
+@pytest.mark.parametrize("least", [5e-324, 1e-310, 2.7e-234, 1e-100])
+@pytest.mark.parametrize("far", [1.0, -1e12, 1e308])
+def test_spreads_next_to_nothing(numbers: str, least: float, far: float) -> None:
+    p = TablePreprocessor(numbers=numbers).fit(pa.table({"a": [0.0, 0.0, 0.0, 0.0, least]}))
+    z = p.transform(pa.table({"a": [0.0, least, far]}))
+    assert np.isfinite(z).all()
+    q = TablePreprocessor(numbers=numbers).fit(pa.table({"a": [0.0, 0.0, 0.0, 1.0, least]}))
+    z = q.transform(pa.table({"a": [0.0, least, 1.0, far]}))
+    assert np.isfinite(z).all()
+
+
 # ---- any table --------------------------------------------------------------------------------
 
 VALUES = {
