@@ -295,7 +295,7 @@ class Column:
         pa = arrow()
         compute, cells = pa.compute, self.cells
         if self.n_missing == len(self):
-            return np.full(len(self), np.datetime64("NaT"), dtype="datetime64[us]")
+            return np.full(len(self), np.datetime64("NaT", "us"))
         if not self.written and self.kind != "time":
             raise FormatError(f"{self._place()} is {self._named()}, expected times")
         if self.written:
