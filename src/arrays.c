@@ -28,14 +28,6 @@ static cmlp_status check_shape(const cmlp_shape *shape)
     return cmlp_check_dtype(shape->dtype);
 }
 
-static cmlp_status check_activation(int activation)
-{
-    if (activation >= 0 && activation < CMLP_N_ACTIVATIONS)
-        return CMLP_OK;
-    return cmlp_fail(CMLP_E_ARGUMENT, "activation is %d; expected 0 to %d", activation,
-                     CMLP_N_ACTIVATIONS - 1);
-}
-
 /* Of step number t of an optimizer. */
 static cmlp_status check_update(const cmlp_optimizer_spec *spec, double lr, uint64_t t)
 {
@@ -129,7 +121,7 @@ static cmlp_status run_activation(const cmlp_shape *shape, int id, double param,
 {
     cmlp_status status = check_shape(shape);
     if (!status)
-        status = check_activation(id);
+        status = cmlp_check_activation("activation", id);
     if (status)
         return status;
     if (id == CMLP_SOFTMAX)
@@ -442,7 +434,7 @@ cmlp_status cmlp_dense_forward(const cmlp_shape *shape, const void *x, const voi
     NEED(y);
     cmlp_status status = check_shape(shape);
     if (!status)
-        status = check_activation(activation);
+        status = cmlp_check_activation("activation", activation);
     if (status)
         return status;
     int softmax = activation == CMLP_SOFTMAX;
@@ -466,7 +458,7 @@ cmlp_status cmlp_dense_backward_dx(const cmlp_shape *shape, const void *dy, cons
     NEED(dx);
     cmlp_status status = check_shape(shape);
     if (!status && y)
-        status = check_activation(activation);
+        status = cmlp_check_activation("activation", activation);
     if (!status && y && activation == CMLP_SOFTMAX)
         status = cmlp_fail(CMLP_E_ARGUMENT, "activation is softmax; expected an elementwise one");
     if (status)

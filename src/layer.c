@@ -47,6 +47,13 @@ static cmlp_status check_settings(const cmlp_layer_spec *spec)
     return CMLP_OK;
 }
 
+cmlp_status cmlp_check_activation(const char *name, int activation)
+{
+    if (activation >= 0 && activation < CMLP_N_ACTIVATIONS)
+        return CMLP_OK;
+    return cmlp_fail(CMLP_E_ARGUMENT, "%s is %d; expected 0 to %d", name, activation, CMLP_N_ACTIVATIONS - 1);
+}
+
 cmlp_status cmlp_check_layer_spec(const cmlp_layer_spec *spec)
 {
     const layer_kind *kind = cmlp_kind((int)spec->kind);
@@ -56,9 +63,9 @@ cmlp_status cmlp_check_layer_spec(const cmlp_layer_spec *spec)
         return cmlp_fail(CMLP_E_ARGUMENT, "spec->n_in is %zu; expected 1 to %zu", spec->n_in, MOST_WIDTH);
     if (!spec->n_out || spec->n_out > MOST_WIDTH)
         return cmlp_fail(CMLP_E_ARGUMENT, "spec->n_out is %zu; expected 1 to %zu", spec->n_out, MOST_WIDTH);
-    if (spec->activation < 0 || spec->activation >= CMLP_N_ACTIVATIONS)
-        return cmlp_fail(CMLP_E_ARGUMENT, "spec->activation is %d; expected 0 to %d", spec->activation,
-                         CMLP_N_ACTIVATIONS - 1);
+    cmlp_status status = cmlp_check_activation("spec->activation", spec->activation);
+    if (status)
+        return status;
     if (!kind->is_sound(spec))
         return cmlp_fail(CMLP_E_ARGUMENT, "spec->n_in is %zu and spec->n_out %zu; expected %s", spec->n_in,
                          spec->n_out,

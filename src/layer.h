@@ -19,6 +19,8 @@ struct cmlp_layer {
     atomic_int busy;
 };
 
+/* An argument of that name that is an activation. */
+cmlp_status cmlp_check_activation(const char *name, int activation);
 /* Settings and sizes of a layer that is to be made. */
 cmlp_status cmlp_check_layer_spec(const cmlp_layer_spec *spec);
 /* Layers that are there, of one type and instruction set. */

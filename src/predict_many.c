@@ -133,10 +133,9 @@ cmlp_status cmlp_predict_many(const cmlp_net_spec *const *nets, const void *cons
     NEED(nets);
     NEED(values);
     NEED(x);
-    if (activation < 0 || activation >= CMLP_N_ACTIVATIONS)
-        return cmlp_fail(CMLP_E_ARGUMENT, "activation is %d; expected 0 to %d", activation,
-                         CMLP_N_ACTIVATIONS - 1);
-    cmlp_status status = check_nets(nets, values, n_nets);
+    cmlp_status status = cmlp_check_activation("activation", activation);
+    if (!status)
+        status = check_nets(nets, values, n_nets);
     if (status)
         return status;
     ensemble e = {.nets = nets,

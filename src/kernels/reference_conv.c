@@ -12,24 +12,6 @@ typedef float real;
 #define FN(name) name##f
 #endif
 
-void CMLP_NAME(to_planes)(size_t rows, size_t n, const void *x_, size_t ldx, void *planes_)
-{
-    const real *x = x_;
-    real *planes = planes_;
-    for (size_t l = 0; l < rows; l++)
-        for (size_t j = 0; j < n; j++)
-            planes[j * rows + l] = x[l * ldx + j];
-}
-
-void CMLP_NAME(from_planes)(size_t rows, size_t n, const void *planes_, void *y_, size_t ldy)
-{
-    const real *planes = planes_;
-    real *y = y_;
-    for (size_t l = 0; l < rows; l++)
-        for (size_t j = 0; j < n; j++)
-            y[l * ldy + j] = planes[j * rows + l];
-}
-
 /* Number of sample l at column `column` of a row of plane q. */
 static size_t number_at(const cmlp_window *s, size_t q, size_t row, size_t column, size_t l)
 {
