@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from .. import checks
 from ..errors import FormatError
 from . import messages
 
@@ -53,6 +55,20 @@ class Conversation:
     async def end(self) -> None:
         """What is done when the page has gone."""
         raise NotImplementedError
+
+    def _there_is(self) -> Any:
+        """The training, which has ``file(kind)``; ValueError before there is one."""
+        raise NotImplementedError
+
+    async def save(self, kind: Any) -> None:
+        """Ask for the net as a file, "model", "onnx" or "c"; answered by a binary "file"."""
+        checks.choice(kind, "kind", ("model", "onnx", "c"))
+        try:
+            name, content = await asyncio.to_thread(self._there_is().file, kind)
+        except ImportError as error:
+            raise ValueError(str(error)) from None
+        part = {"content": np.frombuffer(content, np.uint8)}
+        await self.socket.send_bytes(messages.pack({"is": "file", "name": name}, part))
 
     async def run(self) -> None:
         """Talk and work until the page goes."""

@@ -212,16 +212,6 @@ class DigitsPage(Conversation):
         """Some frames have been drawn."""
         self._unseen = max(0, self._unseen - checks.positive_int(frames, "frames"))
 
-    async def save(self, kind: Any) -> None:
-        """Ask for the net as a file, "model", "onnx" or "c"; answered by a binary "file"."""
-        checks.choice(kind, "kind", ("model", "onnx", "c"))
-        try:
-            name, content = await asyncio.to_thread(self._there_is().file, kind)
-        except ImportError as error:
-            raise ValueError(str(error)) from None
-        part = {"content": np.frombuffer(content, np.uint8)}
-        await self.socket.send_bytes(messages.pack({"is": "file", "name": name}, part))
-
     async def load(self, settings: Any, content: Any) -> None:
         """Go on with a net that was saved: a model file in base64."""
         wanted = DigitsSettings.read(settings)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 from starlette.websockets import WebSocket
 
 from .. import checks
@@ -256,13 +255,3 @@ class Page(Conversation):
     async def program(self) -> None:
         """Ask for the program that does what has been done; answered by "program"."""
         await self.tell("program", text=program(self._there_is()))
-
-    async def save(self, kind: Any) -> None:
-        """Ask for the net as a file, "model", "onnx" or "c"; answered by a binary "file"."""
-        checks.choice(kind, "kind", ("model", "onnx", "c"))
-        try:
-            name, content = await asyncio.to_thread(self._there_is().file, kind)
-        except ImportError as error:
-            raise ValueError(str(error)) from None
-        part = {"content": np.frombuffer(content, np.uint8)}
-        await self.socket.send_bytes(messages.pack({"is": "file", "name": name}, part))
