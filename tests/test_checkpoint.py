@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trainer_parts import Cut, Gain, Stopped
 
 import cmlp
 
@@ -25,31 +26,6 @@ OPTIMIZERS = [
 SCHEDULES = [None, cmlp.InverseTime(1, 20), cmlp.Halving(0.05), cmlp.Plateau(0.05, patience=0)]
 
 
-@cmlp.register_layer
-class Gain:
-    """A layer as a user may write it."""
-
-    def __init__(self, n):
-        self.n, self.gain, self.grad = n, np.ones(n, "f"), np.zeros(n, "f")
-
-    def forward(self, x, training=False):
-        self.x = x
-        return x * self.gain
-
-    def backward(self, dy):
-        self.grad = (dy * self.x).sum(axis=0)
-        return dy * self.gain
-
-    def parameters(self):
-        return {"gain": self.gain}
-
-    def gradients(self):
-        return {"gain": self.grad}
-
-    def config(self):
-        return {"n": self.n}
-
-
 def make(optimizer=0, schedule=0, python=False):
     layers = [cmlp.Dense(3, 8, activation="tanh"), cmlp.Dropout(0.2), cmlp.PReLU()]
     if python:
@@ -57,21 +33,6 @@ def make(optimizer=0, schedule=0, python=False):
     net = cmlp.Sequential(*layers, cmlp.Dense(8, 3), seed=1)
     loss = cmlp.SoftmaxCrossEntropy(class_weight={1: 2.0})
     return cmlp.Trainer(net, loss, OPTIMIZERS[optimizer](), schedule=SCHEDULES[schedule])
-
-
-class Cut(cmlp.Callback):
-    """Saves a checkpoint at one step and stops there."""
-
-    def __init__(self, step, path):
-        self.every_steps, self.path = step, path
-
-    def on_steps(self, trainer):
-        trainer.save_checkpoint(self.path)
-        raise Stopped
-
-
-class Stopped(Exception):
-    pass
 
 
 def run(trainer, *callbacks, epochs=4, batch=16, **more):

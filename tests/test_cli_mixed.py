@@ -10,31 +10,15 @@ import pytest
 
 pytest.importorskip("click")
 pytest.importorskip("pyarrow")
-from click.testing import CliRunner
+from cli_parts import run, told
 
 import cmlp
 from cmlp.cli import data
-from cmlp.cli.app import app
+
+fixture = run  # which has to be named here
 
 SMALL = ["--layers", "8", "--epochs", "3", "--no-picture"]
 N = 80
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Run a command in an empty folder: (exit code, output, what went to standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*args, **settings):
-        result = CliRunner().invoke(app, [str(arg) for arg in args], **settings)
-        return result.exit_code, result.stdout, result.stderr
-
-    return call
-
-
-def told(text):
-    """The lines "name: value" of an output."""
-    return dict(line.split(": ", 1) for line in text.splitlines())
 
 
 def homes(name="homes.csv", change=None):

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from core_nets import any_number_of_threads
+from trainer_parts import Cut, Stopped
 
 import cmlp
 
@@ -219,21 +220,6 @@ def test_compiled_training_is_the_loop_in_python(images):
         trainer = cmlp.Trainer(nets[-1], cmlp.SoftmaxCrossEntropy(), optimizer)
         trainer.fit(*images, epochs=2, batch_size=32)
     np.testing.assert_allclose(nets[0].get_flat(), nets[1].get_flat(), rtol=0, atol=1e-12)
-
-
-class Stopped(Exception):
-    pass
-
-
-class Cut(cmlp.Callback):
-    """Saves a checkpoint at one step and stops there."""
-
-    def __init__(self, step, path):
-        self.every_steps, self.path = step, path
-
-    def on_steps(self, trainer):
-        trainer.save_checkpoint(self.path)
-        raise Stopped
 
 
 def test_training_goes_on_from_any_step(images, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ranks_nets import LABELS, N, X, make, source, write
 from thread_comm import run
+from trainer_parts import Gain, SaveAndEnd
 
 import cmlp
 from cmlp.training import RankError, Ranks
@@ -19,46 +20,14 @@ ROUND = {"epochs": 2, "batch_size": 50}
 SECONDS = 120
 
 
-class Scaled:
-    """A layer as a user may write it."""
-
-    def __init__(self, n):
-        self.gain, self.grad = np.ones(n, "f"), np.zeros(n, "f")
-
-    def forward(self, x, training=False):
-        self.x = x
-        return x * self.gain
-
-    def backward(self, dy):
-        self.grad = (dy * self.x).sum(axis=0)
-        return dy * self.gain
-
-    def parameters(self):
-        return {"gain": self.gain}
-
-    def gradients(self):
-        return {"gain": self.grad}
-
-
 def in_python(comm):
-    net = cmlp.Sequential(cmlp.Dense(5, 8, "tanh"), Scaled(8), cmlp.Dense(8, 3), seed=3)
+    net = cmlp.Sequential(cmlp.Dense(5, 8, "tanh"), Gain(8), cmlp.Dense(8, 3), seed=3)
     return cmlp.Trainer(net, cmlp.SoftmaxCrossEntropy(), cmlp.SGD(0.1, momentum=0.9), comm=comm)
 
 
 def outcome(trainer, *data, **options):
     history = trainer.fit(*data, **{**ROUND, **options})
     return trainer.net.get_flat().tolist(), history["loss"]
-
-
-class Cut(cmlp.Callback):
-    """Saves a checkpoint after a step, and stops."""
-
-    def __init__(self, step, path):
-        self.every_steps, self.path = step, path
-
-    def on_steps(self, trainer):
-        trainer.save_checkpoint(self.path)
-        return True
 
 
 class TestBits:
@@ -117,7 +86,7 @@ class TestBits:
         path = tmp_path / "cut.safetensors"
         whole = run(1, lambda comm: outcome(make(comm), *data))[0]
         for step in np.random.default_rng(6).integers(1, 2 * -(-N // 50), 4):
-            cut = Cut(int(step), path)
+            cut = SaveAndEnd(int(step), path)
             run(sizes[0], lambda comm, cut=cut: outcome(make(comm), *data, callbacks=[cut]))
             assert run(sizes[1], lambda comm: outcome(make(comm), *data, resume=path))[0] == whole
 

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from trainer_parts import SaveAndEnd
 
 import cmlp
 from cmlp import _core
@@ -197,17 +198,6 @@ class TestChunks:
         assert np.array_equal(found.net.get_flat(), plain.net.get_flat())
 
 
-class Cut(cmlp.Callback):
-    """Saves a checkpoint after a step, and stops."""
-
-    def __init__(self, step, path):
-        self.every_steps, self.path = step, path
-
-    def on_steps(self, trainer):
-        trainer.save_checkpoint(self.path)
-        return True
-
-
 class TestResume:
     @pytest.mark.parametrize("kind", ["mapped", "full", "blocks", "chunks", "own"])
     @pytest.mark.parametrize("n", [6, pytest.param(40, marks=pytest.mark.slow)])
@@ -224,14 +214,14 @@ class TestResume:
         expected, steps = result(make(loss()), source()), 2 * -(-N // 32)
         for step in np.random.default_rng(4).integers(1, steps, n):
             path = tmp_path / "cut.safetensors"
-            make(loss()).fit(source(), callbacks=[Cut(int(step), path)], **ROUND)
+            make(loss()).fit(source(), callbacks=[SaveAndEnd(int(step), path)], **ROUND)
             trainer = make(loss())
             found = result(trainer, source(), resume=path)
             check_same(expected, found)
 
     def test_is_refused_with_another_order(self, files, tmp_path):
         path, options = tmp_path / "cut.safetensors", {"shuffle": "blocks", "window": 130}
-        make().fit(npy(files, **options), callbacks=[Cut(5, path)], **ROUND)
+        make().fit(npy(files, **options), callbacks=[SaveAndEnd(5, path)], **ROUND)
         for other in ({"window": 131}, {"block_rows": 9}, {"shuffle": "full"}):
             with pytest.raises(ValueError, match="source's order"):
                 make().fit(npy(files, **{**options, **other}), resume=path, **ROUND)

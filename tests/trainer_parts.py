@@ -63,3 +63,51 @@ class PythonIdentity:
 
     def backward(self, dy):
         return dy
+
+
+@cmlp.register_layer
+class Gain:
+    """A layer as a user may write it."""
+
+    def __init__(self, n):
+        self.n, self.gain, self.grad = n, np.ones(n, "f"), np.zeros(n, "f")
+
+    def forward(self, x, training=False):
+        self.x = x
+        return x * self.gain
+
+    def backward(self, dy):
+        self.grad = (dy * self.x).sum(axis=0)
+        return dy * self.gain
+
+    def parameters(self):
+        return {"gain": self.gain}
+
+    def gradients(self):
+        return {"gain": self.grad}
+
+    def config(self):
+        return {"n": self.n}
+
+
+class Stopped(Exception):
+    pass
+
+
+class SaveAndEnd(cmlp.Callback):
+    """Saves a checkpoint at one step and ends the call of fit there."""
+
+    def __init__(self, step, path):
+        self.every_steps, self.path = step, path
+
+    def on_steps(self, trainer):
+        trainer.save_checkpoint(self.path)
+        return True
+
+
+class Cut(SaveAndEnd):
+    """Saves a checkpoint at one step and breaks the call of fit off."""
+
+    def on_steps(self, trainer):
+        super().on_steps(trainer)
+        raise Stopped
